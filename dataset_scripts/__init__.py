@@ -1,0 +1,1 @@
+"""Rows flow through numbered stages into a published mixture."""

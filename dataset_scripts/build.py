@@ -1,0 +1,145 @@
+"""Run the stages that a mixture file names, in the order of the house plan.
+
+reads   recipes/mixtures/<name>.yaml; writes build/<name>/NN_stage/
+
+Finished stages are skipped, an unfinished one goes on where it stopped.
+"""
+
+import argparse
+import fcntl
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pydantic import Field, PositiveInt, create_model
+
+from artefacts import Refusal, StrictModel, code_key, command_line, hash_of, read_json, read_yaml
+from dataset_scripts import clean, collect, customise, decontaminate, dedup, mixture, sources
+from dataset_scripts.stage import Stage, is_finished, manifest, read_rows, run_on_rows, run_on_stream
+
+STAGES = {
+    "02_dedup": dedup,
+    "03_clean": clean,
+    "04_decontaminate": decontaminate,
+    "08_customise": customise,
+    "09_mixture": mixture,
+}  # in order; a module has PINS, FACTS, Config, `prepare` and `batch`
+
+
+class MixtureHead(StrictModel):
+    """What every mixture file says, whatever stages it names."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
+    seed: int
+    rows_per_shard: PositiveInt
+    sources: list[collect.SourceConfig] = Field(alias="01_sources", min_length=1)
+
+
+# A mixture file: the only place of sources, shares and thresholds. A stage that it does not name is not run, but
+# without 09_mixture there is no mixture.
+Mixture = create_model(
+    "Mixture",
+    __base__=MixtureHead,
+    **{name: (module.Config | None, None) for name, module in STAGES.items() if name != "09_mixture"},
+    **{"09_mixture": (mixture.Config, ...)},
+)
+
+
+def build(path: Path, root: Path, workers: int) -> Path:
+    """Build the mixture file `path` below `root`; returns `root/<name>`.
+
+    Raises:
+        Refusal: the file is wrong, a source is empty or unreachable, a stage rejected every row, or another build of
+            this mixture is running.
+    """
+    recipe = read_yaml(path, Mixture)
+    folder = root / recipe.name
+    with _locked(folder):
+        previous = _collect(recipe, folder, str(path))
+        for name in (name for name in STAGES if getattr(recipe, name) is not None):
+            previous = _run(name, recipe, folder, previous, workers, str(path))
+    return folder
+
+
+def _collect(recipe: MixtureHead, folder: Path, where: str) -> Path:
+    loaded = {config.source: sources.load(config.source, where) for config in recipe.sources}
+    if len(loaded) != len(recipe.sources):
+        raise Refusal(f"{where}: 01_sources names a source twice; one entry per source.")
+    revisions = {name: source.find_revision() for name, source in loaded.items()}
+    config = {
+        "sources": [c.model_dump() for c in recipe.sources],
+        "revisions": revisions,
+        "seed": recipe.seed,
+        "rows_per_shard": recipe.rows_per_shard,
+    }
+    modules = [collect.__name__, "dataset_scripts.stage", *(f"{sources.__name__}.{name}" for name in loaded)]
+    notes = {
+        name: {"revision": revisions[name], "repo_id": s.repo_id, "licence": s.licence, "generator": s.generator}
+        for name, s in loaded.items()
+    }
+    stage = Stage(
+        "01_sources", _key(modules, config, collect.PINS, []), recipe.rows_per_shard, notes={"sources": notes}
+    )
+    rows = collect.rows(recipe.sources, revisions, recipe.seed, where)
+    return _finish(stage, folder, lambda: run_on_stream(stage, folder, rows, total=None), where)
+
+
+def _run(name: str, recipe: MixtureHead, folder: Path, source: Path, workers: int, where: str) -> Path:
+    module, own = STAGES[name], getattr(recipe, name)
+    config = {"stage": own.model_dump(), "seed": recipe.seed, "rows_per_shard": recipe.rows_per_shard}
+    key = _key([module.__name__], config, module.PINS, [manifest(source)["digest"]])
+
+    def run() -> None:
+        prepared = module.prepare(own, lambda columns: read_rows(source, columns=columns), recipe.seed, where)
+        stage = Stage(name, key, recipe.rows_per_shard, module.FACTS, prepared.notes)
+        run_on_rows(stage, folder, source, module.batch, workers, **prepared.arguments)
+
+    return _finish(Stage(name, key, recipe.rows_per_shard), folder, run, where)
+
+
+def _key(modules: list[str], config: dict, pins: tuple[str, ...], inputs: list[str]) -> str:
+    return hash_of([code_key(module, config, pins, inputs) for module in modules])
+
+
+def _finish(stage: Stage, folder: Path, run: Callable[[], object], where: str) -> Path:
+    done = is_finished(folder / stage.name, stage.key)
+    if not done:
+        run()
+    ledger = read_json(folder / stage.name / "ledger.json")
+    rejected = ", ".join(f"{n} {reason}" for reason, n in ledger["rejected"].items()) or "none"
+    made = f", {ledger['new']['kept']} new" if ledger["new"]["kept"] else ""
+    state = " (unchanged)" if done else ""
+    print(f"{stage.name:18} {ledger['rows_in']:>7} in, {ledger['kept']:>7} kept{made}, rejected: {rejected}{state}")
+    if not ledger["kept"]:
+        raise Refusal(
+            f"{folder / stage.name}: every row was rejected ({rejected}); mend the source or loosen {where}."
+        )
+    return folder / stage.name
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Refusal(f"{folder}: another build of this mixture is running; wait for it or end it.") from None
+        yield
+
+
+@command_line
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m dataset_scripts.build", description=__doc__.split("\n\n")[0])
+    parser.add_argument("mixture", type=Path, help="mixture file, e.g. recipes/mixtures/demo.yaml")
+    parser.add_argument("--build", type=Path, default=Path("build"), help="where artefacts go (default: build)")
+    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes; rows do not depend on it")
+    arguments = parser.parse_args()
+    if arguments.workers < 1:
+        parser.error("--workers must be at least 1")
+    build(arguments.mixture, arguments.build, arguments.workers)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

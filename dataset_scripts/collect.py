@@ -1,0 +1,96 @@
+"""01_sources: rows of every source, in the order of the mixture file.
+
+reads   the sources; writes build/<mixture>/01_sources/
+
+A raw row that cannot be a row is rejected here with its reason, never dropped: what comes after can rely on text that
+Parquet and tokenizers can hold.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import PositiveInt
+
+from artefacts import Refusal, StrictModel
+from dataset_scripts import sources
+from dataset_scripts.facts_of_code import language_of
+from dataset_scripts.schema import make_row, row_id
+
+PINS = ("datasets", "pyarrow")
+
+
+class SourceConfig(StrictModel):
+    """One entry of `sources:` in a mixture file."""
+
+    source: str
+    sample_rows: PositiveInt | None = None  # a seeded sample; null for all rows
+    max_row_bytes: PositiveInt = 1_000_000
+
+
+def rows(wanted: list[SourceConfig], revisions: dict[str, str], seed: int, where: str) -> Iterator[dict[str, Any]]:
+    """Rows of the schema, with a `reason` where the raw row cannot be used.
+
+    Args:
+        revisions: source -> what is read of it, see `Source.find_revision`.
+        where: file to name in a refusal.
+
+    Raises:
+        Refusal: a source gives no rows at all, or lacks the columns it is known to have.
+    """
+    for config in wanted:
+        source = sources.load(config.source, where)
+        seen: Counter[str] = Counter()
+        count = 0
+        for count, raw in enumerate(source.read(revisions[config.source], config.sample_rows, seed), start=1):
+            try:
+                instruction, response = source.pair(raw)
+            except KeyError as missing:
+                raise Refusal(
+                    f"source '{config.source}', row {count}: no column {missing}, only {', '.join(raw)}; its layout "
+                    "has changed since this source was written: pin an older revision or mend its `pair`."
+                ) from None
+            yield _row(config, source, instruction, response, seen)
+        if not count:
+            raise Refusal(f"source '{config.source}' of {where} gave no rows; a mixture cannot be built on nothing.")
+
+
+def _row(config: SourceConfig, source: sources.Source, instruction: Any, response: Any, seen: Counter) -> dict:
+    reason = unusable(instruction, response, config.max_row_bytes)
+    instruction, response = (_storable(text) for text in (instruction, response))
+    first_id = row_id(config.source, instruction, response)
+    row = make_row(
+        source=config.source,
+        instruction=instruction,
+        response=response,
+        license=source.licence,
+        generator=source.generator,
+        language="unknown" if reason else language_of(response),
+        occurrence=seen[first_id],
+    )
+    seen[first_id] += 1
+    return row | {"reason": reason}
+
+
+def unusable(instruction: Any, response: Any, max_row_bytes: int) -> str | None:
+    """Why a raw pair cannot be a row, None when it can."""
+    texts = (instruction, response)
+    if any(text is None or text == "" for text in texts):
+        return "empty_field"
+    if not all(isinstance(text, str) for text in texts):
+        return "not_text"
+    if not all(text.strip() for text in texts):
+        return "empty_field"
+    try:
+        size = sum(len(text.encode()) for text in texts)
+    except UnicodeEncodeError:
+        return "lone_surrogate"
+    if any("\0" in text for text in texts):
+        return "nul_byte"
+    return "too_large" if size > max_row_bytes else None
+
+
+def _storable(value: Any) -> str:
+    """Text that Parquet can hold; only rejected rows differ from what their source says."""
+    text = value if isinstance(value, str) else "" if value is None else repr(value)
+    return text.encode("utf-8", "backslashreplace").decode()

