@@ -182,18 +182,19 @@ def _file_of_module(name: str) -> Path | None:
     return next((p for p in (stem.with_suffix(".py"), stem / "__init__.py") if p.is_file()), None)
 
 
-def code_key(module: str, config: Any, pins: Iterable[str] = (), inputs: Iterable[str] = ()) -> str:
+def code_key(modules: Iterable[str], config: Any, pins: Iterable[str] = (), inputs: Iterable[str] = ()) -> str:
     """Key of an artefact: hash of the code that makes it, its configuration, the packages that shape it, its inputs.
 
     Args:
-        module: dotted name of the module that makes the artefact.
+        modules: dotted names of the modules that make the artefact; what they import is found, what they load by
+            name (a source, a benchmark) must be named.
         config: JSON-able configuration.
         pins: distribution names whose version shapes the output (`"pyarrow"`).
         inputs: keys or digests of what is read.
     """
     return hash_of(
         {
-            "code": {str(p.relative_to(ROOT)): sha256_of_file(p) for p in source_closure(module)},
+            "code": {str(p.relative_to(ROOT)): sha256_of_file(p) for m in modules for p in source_closure(m)},
             "config": config,
             "pins": {name: importlib.metadata.version(name) for name in sorted(pins)},
             "python": platform.python_version(),

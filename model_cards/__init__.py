@@ -1,0 +1,1 @@
+"""Numbers -> Hub: cards and repositories, from artefacts only."""
