@@ -213,6 +213,9 @@ def command_line(main: Callable[[], int | None]) -> Callable[[], int]:
         except Refusal as refusal:
             print(f"{Path(sys.argv[0]).stem}: {refusal}", file=sys.stderr)
             return 2
+        except BrokenPipeError:  # the reader (head, less) has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
         except KeyboardInterrupt:
             print("\nStopped; what was finished is kept, and the same command goes on from there.", file=sys.stderr)
             return 130

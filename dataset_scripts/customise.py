@@ -41,20 +41,16 @@ def _says(instruction: str, word: str) -> bool:
 
 
 def _form(found: Facts, instruction: str, limit: int) -> str:
-    """The form of the answer: a class, functions or a method, named unless the instruction does so."""
+    """Classes, functions or methods that the response defines and the instruction does not name; empty if none."""
     for kind, named in (("class", found.classes), ("function", found.functions), ("method", found.methods)):
-        if not named:
-            continue
-        plural = "es" if kind == "class" else "s"
-        word = kind if len(named) == 1 else kind + plural
-        adjective = "asynchronous " if found.is_async and kind != "class" else ""
-        unsaid = [
-            name for name in named[:limit] if not re.search(rf"\b{re.escape(name.split('(')[0])}\b", instruction)
-        ]
+        unsaid = [name for name in named[:limit] if not _says(instruction, name.partition("(")[0])]
         if unsaid:
-            return f"the {adjective}{word} {_listed(unsaid)}"
-        return f"a single {adjective}{word}" if len(named) == 1 else f"{len(named)} {adjective}{word}"
-    return "a short script"
+            plural = "" if len(unsaid) == 1 else "es" if kind == "class" else "s"
+            adjective = "asynchronous " if found.is_async and kind != "class" else ""
+            return f"the {adjective}{kind}{plural} {_listed(unsaid)}"
+        if named:
+            return ""
+    return ""
 
 
 def _concepts(found: Facts) -> list[str]:
@@ -70,37 +66,43 @@ def _concepts(found: Facts) -> list[str]:
 
 
 def static_prompt(instruction: str, response: str, row_id: str, max_named: int) -> str | None:
-    """One or two sentences about how `response` answers, None where its Python cannot be read.
+    """One or two sentences about how `response` answers.
+
+    None where its Python cannot be read, or where the instruction says all of it already.
 
     >>> code = "def fib(n):\\n    return n if n < 2 else fib(n - 1) + fib(n - 2)"
     >>> static_prompt("Compute Fibonacci numbers.", code, "0", 3)
-    'Answer in Python with the function `fib(n)`, and rely on recursion.'
+    'Write it in Python and define the function `fib(n)`, using recursion.'
     """
     code = python_code(response)
     found = facts(code) if code is not None else None
     if found is None:
         return None
     # The wording varies by row, so that a model cannot take one phrase for the signal; the row's id decides.
-    turn = hashlib.sha256(row_id.encode()).digest()[0]
-    form = _form(found, instruction, max_named)
-    first = ("Answer in Python with {}", "Use Python and write {}", "Your answer is Python: {}")[turn % 3].format(form)
-    concepts = _concepts(found)[:2]
-    if concepts:
-        verb = ("rely on", "solve it with", "make use of")[turn % 3]
-        first += f", and {verb} {' and '.join(concepts)}"
+    turn = hashlib.sha256(row_id.encode()).digest()[0] % 3
+    form, concepts = _form(found, instruction, max_named), _concepts(found)[:2]
+    said = _says(instruction, "Python") or _says(instruction, "python")
+    sentences = []
+    if form or concepts or not said:
+        first = ("Answer in Python", "Use Python", "Write Python")[turn]
+        first += f" and define {form}" if form else ""
+        method = (
+            (" and rely on {}", " and solve it with {}", " that makes use of {}")[turn] if not form else ", using {}"
+        )
+        sentences.append(first + (method.format(" and ".join(concepts)) if concepts else ""))
     modules = [m for m in found.modules if not _says(instruction, m)][:max_named]
-    errors = [e for e in found.raises if e not in instruction][:max_named]
-    second = []
+    errors = [e for e in found.raises if not _says(instruction, e)][:max_named]
+    details = []
     if modules:
-        second.append(f"build on the standard module{'s' * (len(modules) > 1)} {_listed(modules)}")
+        details.append(f"build on the standard module{'s' * (len(modules) > 1)} {_listed(modules)}")
     if errors:
-        second.append(f"raise {_listed(errors)} where the input is not acceptable")
+        details.append(f"raise {_listed(errors)} where the input is not acceptable")
     if found.printed_example and not re.search(r"\bprint|\bexample|>>>", instruction, re.IGNORECASE):
-        second.append("show an example with the output it prints")
-    if not second:
-        return f"{first}."
-    rest = " and ".join(second[:2])
-    return f"{first}. {rest[0].upper()}{rest[1:]}."
+        details.append("show an example with the output it prints")
+    if details:
+        rest = " and ".join(details[:2])
+        sentences.append(rest[0].upper() + rest[1:])
+    return ". ".join(sentences) + "." if sentences else None
 
 
 def prepare(config: Config, rows: ReadColumns, seed: int, where: str) -> Prepared:

@@ -165,7 +165,7 @@ def _add_facts_of(node: ast.AST, found: Facts) -> None:
             found.printed_example |= called == "print"
         case ast.Raise(exc=ast.expr() as raised):
             name = _last_name(raised)
-            if name and name[0].isupper():
+            if name[:1].isupper() and name != "NotImplementedError":  # that one marks an abstract method
                 found.raises.append(name)
 
 
@@ -204,6 +204,8 @@ def _fills_a_table(node: ast.AST) -> bool:
         for inner in ast.walk(loop):
             if isinstance(inner, ast.Assign) and isinstance(inner.targets[0], ast.Subscript):
                 target = inner.targets[0]
+                if isinstance(inner.value, ast.Subscript):  # moves an entry (a swap, a shift), computes nothing
+                    continue
                 table, entry = ast.unparse(_root(target)), ast.unparse(target)
                 for read in ast.walk(inner.value):
                     if isinstance(read, ast.Subscript) and ast.unparse(_root(read)) == table != ast.unparse(read):

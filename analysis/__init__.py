@@ -1,0 +1,1 @@
+"""Figures and tables from artefacts; nothing here builds, trains or talks to the Hub."""
