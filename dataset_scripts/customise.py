@@ -84,12 +84,12 @@ def static_prompt(instruction: str, response: str, row_id: str, max_named: int) 
     said = _says(instruction, "Python") or _says(instruction, "python")
     sentences = []
     if form or concepts or not said:
-        first = ("Answer in Python", "Use Python", "Write Python")[turn]
-        first += f" and define {form}" if form else ""
-        method = (
-            (" and rely on {}", " and solve it with {}", " that makes use of {}")[turn] if not form else ", using {}"
-        )
-        sentences.append(first + (method.format(" and ".join(concepts)) if concepts else ""))
+        words = ("Answer in Python", "Use Python", "Write it in Python")[turn]
+        words += f" and define {form}" if form else ""
+        if concepts:
+            link = ", using" if form else (" and rely on", " and solve it with", " with the help of")[turn]
+            words += f"{link} {' and '.join(concepts)}"
+        sentences.append(words)
     modules = [m for m in found.modules if not _says(instruction, m)][:max_named]
     errors = [e for e in found.raises if not _says(instruction, e)][:max_named]
     details = []
