@@ -1,0 +1,190 @@
+"""Each stage's own judgement, on rows small enough to read."""
+
+import pyarrow as pa
+import pytest
+
+from artefacts import Refusal
+from dataset_scripts import clean, collect, customise, decontaminate, dedup, mixture, sources
+from dataset_scripts.collect import unusable
+from dataset_scripts.schema import SCHEMA, make_row, messages, row_id
+from evaluation.benchmarks import humaneval
+
+
+def table(pairs, **columns) -> pa.Table:
+    rows = [
+        make_row(source="t", instruction=i, response=r, license="MIT", generator="human", language="python")
+        for i, r in pairs
+    ]
+    return pa.Table.from_pylist([row | columns for row in rows], schema=SCHEMA)
+
+
+@pytest.mark.parametrize(
+    ("instruction", "response", "reason"),
+    [
+        ("do", "x = 1", None),
+        ("do", "x = '\0'", "nul_byte"),
+        ("do", "x = '\ud800'", "lone_surrogate"),
+        ("do", "x" * 5_000_000, "too_large"),
+        ("do", "é" * 600_000, "too_large"),
+        ("", "x", "empty_field"),
+        ("do", " \n", "empty_field"),
+        (None, "x", "empty_field"),
+        ("do", 5, "not_text"),
+        ("do", ["x"], "not_text"),
+    ],
+)
+def test_a_raw_row_that_cannot_be_a_row_has_a_reason(instruction, response, reason):
+    assert unusable(instruction, response, max_row_bytes=1_000_000) == reason
+
+
+def test_bad_raw_rows_are_rejected_and_storable_not_lost(toy_source):
+    toy_source([("a", "x\0"), ("b", "\ud800"), ("c", None), ("d", 5), ("e", "print(1)"), ("e", "print(1)")])
+    rows = list(collect.rows([collect.SourceConfig(source="toy")], {"toy": "1"}, 0, "toy.yaml"))
+    assert [r["reason"] for r in rows] == ["nul_byte", "lone_surrogate", "empty_field", "not_text", None, None]
+    assert pa.Table.from_pylist(rows, schema=SCHEMA).num_rows == 6
+    assert len({r["id"] for r in rows}) == 6, "equal rows differ by their occurrence"
+
+
+def test_an_empty_source_is_refused(toy_source):
+    toy_source([])
+    with pytest.raises(Refusal, match="source 'toy' of toy.yaml gave no rows"):
+        list(collect.rows([collect.SourceConfig(source="toy")], {"toy": "1"}, 0, "toy.yaml"))
+
+
+def test_a_source_whose_columns_changed_is_refused(toy_source, monkeypatch):
+
+    changed = sources.Source(
+        "MIT", "human", lambda: "1", lambda *_: iter([{"q": "a"}]), lambda raw: (raw["instruction"], "")
+    )
+    monkeypatch.setattr(sources, "load", lambda *_: changed)
+    with pytest.raises(Refusal, match="row 1: no column 'instruction', only q"):
+        list(collect.rows([collect.SourceConfig(source="toy")], {"toy": "1"}, 0, "toy.yaml"))
+
+
+def test_row_ids_tell_fields_apart():
+    assert row_id("s", "ab", "c") != row_id("s", "a", "bc") != row_id("sa", "b", "c")
+    assert row_id("s", "a", "b", 1) != row_id("s", "a", "b")
+    assert len(row_id("s", "a", "\ud800")) == 20
+
+
+def test_the_first_of_equal_rows_is_kept_and_named():
+    rows = table([("a  b", "x"), ("a b", "x "), ("a b", "y"), ("e\u0301", "z"), ("\u00e9", "z")])
+    ids = rows["id"].to_pylist()
+    assert dedup.find_twins(rows) == {ids[1]: ids[0], ids[4]: ids[3]}
+    out = dedup.batch(rows.to_pydict(), twins={ids[1]: ids[0]})
+    assert out["reason"] == [None, "duplicate", None, None, None] and out["twin"][1] == ids[0]
+
+
+@pytest.mark.parametrize(
+    ("response", "mode", "reason"),
+    [
+        ("No.", "and", "too_short_without_code"),
+        ("print(1)", "and", None),
+        ("print(1)", "or", "too_short"),
+        ("A long answer in words that holds no code at all, sadly.", "and", None),
+        ("A long answer in words that holds no code at all, sadly.", "or", "no_code"),
+        ("```python\ndef f(:\n    pass  # long enough to be kept otherwise\n```", "and", "does_not_compile"),
+    ],
+)
+def test_clean(response, mode, reason):
+    config = clean.Config(min_response_chars=40, short_and_codeless=mode)
+    assert clean.batch({"response": [response]}, config=config)["reason"] == [reason]
+
+
+def index(*items, n=4, shortest=3):
+    return decontaminate.Index(items, n, shortest)
+
+
+def test_a_shared_ngram_is_found_with_its_evidence():
+    found = index(("B/1", "solution", "return sorted(list(xs))")).match("x = 1\nreturn  Sorted(LIST(ys))")
+    assert found == ("B/1", "solution", "return sorted ( list")
+
+
+def test_one_token_less_than_n_is_no_match():
+    assert index(("B/1", "solution", "return sorted(list(xs))")).match("return sorted(xs)") is None
+
+
+def test_an_item_shorter_than_n_must_be_there_whole():
+    short = index(("B/1", "solution", "return n**2"), n=13)
+    assert short.match("def f(n): return n ** 2")[0] == "B/1"
+    assert short.match("def f(n): return n") is None
+
+
+def test_a_trivially_short_item_is_listed_and_not_looked_for():
+    found = index(("B/1", "solution", "return x"))
+    assert found.too_short == ["B/1/solution"] and found.match("return x") is None
+
+
+def test_humaneval_itself_is_contaminated():
+    config = decontaminate.Config(benchmarks=["humaneval"], ngram_tokens=13, min_item_tokens=8)
+    prepared = decontaminate.prepare(config, None, 0, "toy.yaml")
+
+    missed = [
+        p.task_id for p in humaneval.load() if not prepared.arguments["index"].match(f"Please solve: {p.prompt}")
+    ]
+    assert not missed
+    assert prepared.notes["reference_ngrams"] > 10_000
+
+
+def test_no_benchmark_is_an_error():
+    config = decontaminate.Config(benchmarks=[], ngram_tokens=13, min_item_tokens=8)
+    with pytest.raises(Refusal, match="benchmarks is empty"):
+        decontaminate.prepare(config, None, 0, "toy.yaml")
+
+
+@pytest.mark.parametrize(
+    ("instruction", "code", "says", "is_silent_about"),
+    [
+        ("Sort.", "def f(a):\n    return f(a[1:])", ["`f(a)`", "recursion"], []),
+        ("Write the Python function f.", "def f(a):\n    return f(a[1:])", ["recursion"], ["`f(a)`"]),
+        ("Use os in Python.", "import os, re\nos.sep", ["`re`"], ["`os`"]),
+        ("Raise ValueError in Python.", "def x():\n    raise ValueError", ["`x()`"], ["ValueError"]),
+        ("Show a print in Python.", "print(1)", [], ["example"]),
+        ("Sort.", "class A:\n    pass", ["class `A`"], []),
+    ],
+)
+def test_a_static_prompt_says_what_the_instruction_does_not(instruction, code, says, is_silent_about):
+    said = customise.static_prompt(instruction, f"```python\n{code}\n```", "0", 3) or ""
+    assert all(part in said for part in says), said
+    assert not [part for part in is_silent_about if part in said], said
+    assert len(said.split(". ")) <= 2
+
+
+@pytest.mark.parametrize("response", ["No code here.", "```js\nlet a;\n```", "```python\ndef f(:\n```"])
+def test_what_cannot_be_read_gets_no_prompt(response):
+    assert customise.static_prompt("Do it.", response, "0", 3) is None
+
+
+def with_prompts(count):
+    rows = table([(f"i{n}", "r") for n in range(count)], alchemist_prompt="Use Python.")
+    return rows
+
+
+def test_samples_of_growing_shares_are_nested_and_of_the_right_size():
+    rows = with_prompts(200)
+    chosen = [mixture.choose(rows, share, seed=0) for share in (0, 0.05, 0.2, 1)]
+    assert [len(c) for c in chosen] == [0, 10, 40, 200]
+    assert chosen[0] <= chosen[1] <= chosen[2] <= chosen[3]
+    assert chosen[1] != mixture.choose(rows, 0.05, seed=1)
+
+
+def test_add_appends_a_copy_and_leaves_its_parent_without_prompt():
+    rows = with_prompts(3)
+    ids = rows["id"].to_pylist()
+    out = mixture.batch(rows.to_pydict(), config=mixture.Config(alchemist_share=0.5, mode="add"), chosen={ids[1]})
+    assert len(out["id"]) == 4 and out["id"][:2] == ids[:2]
+    assert out["alchemist_prompt"] == [None, None, "Use Python.", None]
+    assert out["parents"][2] == [ids[1]] and out["id"][2] not in ids
+
+
+def test_replace_keeps_every_row_once():
+    rows = with_prompts(3)
+    ids = rows["id"].to_pylist()
+    out = mixture.batch(rows.to_pydict(), config=mixture.Config(alchemist_share=0.5, mode="replace"), chosen={ids[1]})
+    assert out["id"] == ids and out["alchemist_prompt"] == [None, "Use Python.", None]
+
+
+def test_the_prompt_stands_before_the_unchanged_instruction():
+    row = with_prompts(1).to_pylist()[0]
+    assert messages(row)[0] == {"role": "user", "content": "Use Python.\n\ni0"}
+    assert messages(row | {"alchemist_prompt": None})[0]["content"] == "i0"
