@@ -163,8 +163,9 @@ def _save_and_reload(model: Any, tokenizer: Any, recipe: Recipe, folder: Path) -
     import torch
     import transformers
 
-    model = model.to(dtype=getattr(torch, recipe.save_dtype)).eval()
-    model.config.use_cache = True
+    model.eval().config.use_cache = True
+    for parameter in model.parameters():  # not model.to(): it would round the rotary frequencies too, a buffer
+        parameter.data = parameter.data.to(getattr(torch, recipe.save_dtype))
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     for path in folder.iterdir():

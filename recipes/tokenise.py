@@ -106,13 +106,9 @@ def audit(selection: Selection, tokenizer: Any, where: str) -> dict[str, Any]:
         Refusal: no row is left, EOS is not supervised, padding is EOS, a prompt is supervised, or BOS is doubled.
     """
     if not selection.rows:
-        raise Refusal(
-            f"{where}: no row is left to train on ({selection.rows_in} read); raise max_length or sample_tokens."
-        )
+        raise Refusal(f"{where}: none of {selection.rows_in} rows is left; raise max_length or sample_tokens.")
     if tokenizer.pad_token_id == tokenizer.eos_token_id:
-        raise Refusal(
-            f"{where}: pad_token is the EOS token {tokenizer.eos_token!r}; the model would never learn to stop."
-        )
+        raise Refusal(f"{where}: pad_token is EOS ({tokenizer.eos_token}); the model would never learn to stop.")
     for row in selection.rows:
         supervised = [label for label in row.labels if label != IGNORED]
         if not supervised or supervised[-1] != tokenizer.eos_token_id:
@@ -120,9 +116,7 @@ def audit(selection: Selection, tokenizer: Any, where: str) -> dict[str, Any]:
         if row.labels[0] != IGNORED:
             raise Refusal(f"{where}: row {row.row_id} supervises its prompt.")
         if row.input_ids[:2] == [tokenizer.bos_token_id] * 2:
-            raise Refusal(
-                f"{where}: row {row.row_id} starts with BOS twice; the tokenizer and the template both add it."
-            )
+            raise Refusal(f"{where}: row {row.row_id} starts with BOS twice: tokenizer and template both add it.")
     tokens = sum(len(row.input_ids) for row in selection.rows)
     supervised = sum(label != IGNORED for row in selection.rows for label in row.labels)
     return {

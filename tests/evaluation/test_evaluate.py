@@ -1,0 +1,110 @@
+import json
+
+import pytest
+import yaml
+
+from artefacts import ROOT, Refusal, read_json, read_mapping
+from evaluation import evaluate as module
+from evaluation import generate
+from tests.conftest import run_module
+
+
+@pytest.fixture
+def protocol(tmp_path):
+    def write(**changes):
+        path = tmp_path / "protocol.yaml"
+        path.write_text(yaml.safe_dump(read_mapping(ROOT / "evaluation/protocols/demo.yaml") | changes))
+        return path
+
+    return write
+
+
+@pytest.fixture
+def perfect(monkeypatch):
+    """Generation that knows the first two of three answers; counts what it is asked for."""
+    asked = []
+
+    def answers(model, prompts, *_):
+        from evaluation.benchmarks import humaneval
+
+        for index, prompt in enumerate(prompts):
+            asked.append(prompt)
+            known = [p for p in humaneval.load()[:2] if p.prompt.strip() in prompt]
+            yield {index: f"```python\n{known[0].prompt}{known[0].solution}```" if known else "I do not know."}
+
+    monkeypatch.setattr(generate, "answers", answers)
+    return asked
+
+
+def test_a_result_counts_tells_and_is_reused(tiny_model, protocol, perfect, tmp_path, capsys):
+    result = module.evaluate(tiny_model, protocol(), 3, tmp_path / "out")
+    assert (result["passed"], result["problems"], result["problems_in_benchmark"]) == (2, 3, 164)
+    assert result["pass_at_1"] == pytest.approx(2 / 3) and result["standard_error"] == pytest.approx(0.272, abs=1e-3)
+    assert [task["status"] == "ok" for task in result["tasks"].values()] == [True, True, False]
+    assert "cannot show a gain" in result["caveat"] and result["sandbox"]
+    assert len(perfect) == 3
+    assert module.evaluate(tiny_model, protocol(), 3, tmp_path / "out") == result
+    assert len(perfect) == 3 and "unchanged" in capsys.readouterr().out
+
+
+def test_answers_of_an_interrupted_run_are_kept_and_a_cut_off_line_is_made_again(
+    tiny_model, protocol, perfect, tmp_path
+):
+    whole = module.evaluate(tiny_model, protocol(), 3, tmp_path / "out")
+    lines = (tmp_path / "out/samples.jsonl").read_text().splitlines()
+    (tmp_path / "out/result.json").unlink()
+    (tmp_path / "out/samples.jsonl").write_text(f"{lines[0]}\n{lines[1]}\n{lines[2][:30]}")
+    perfect.clear()
+    again = module.evaluate(tiny_model, protocol(), 3, tmp_path / "out")
+    assert len(perfect) == 1 and again["tasks"] == whole["tasks"]
+    assert [json.loads(line)["task_id"] for line in (tmp_path / "out/samples.jsonl").read_text().splitlines()] == [
+        f"HumanEval/{n}" for n in range(3)
+    ]
+
+
+def test_another_protocol_reuses_no_answer(tiny_model, protocol, perfect, tmp_path):
+    module.evaluate(tiny_model, protocol(), 2, tmp_path / "out")
+    module.evaluate(tiny_model, protocol(max_new_tokens=17), 2, tmp_path / "out")
+    assert len(perfect) == 4
+
+
+def test_running_without_a_sandbox_marks_the_result(tiny_model, protocol, perfect, tmp_path, monkeypatch):
+    monkeypatch.setenv("ALLOW_UNSANDBOXED", "1")
+    assert module.evaluate(tiny_model, protocol(), 1, tmp_path / "out")["sandbox"] == "unsandboxed"
+
+
+def test_no_sandbox_no_run(tiny_model, protocol, perfect, tmp_path, monkeypatch):
+    def none():
+        raise module.sandbox.SandboxUnavailable("bubblewrap is missing; run `make install`.")
+
+    monkeypatch.setattr(module.sandbox, "backend", none)
+    with pytest.raises(Refusal, match="bubblewrap is missing"):
+        module.evaluate(tiny_model, protocol(), 1, tmp_path / "out")
+    assert not perfect
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"instruction": "Do it."}, "does not hold {prompt}"),
+        ({"batchsize": 1}, "unknown key 'batchsize'"),
+        ({"benchmark": "humanval"}, "no benchmark 'humanval'; known benchmarks: humaneval"),
+    ],
+)
+def test_a_wrong_protocol_is_refused(tiny_model, protocol, tmp_path, changes, says):
+    with pytest.raises(Refusal, match=says):
+        module.evaluate(tiny_model, protocol(**changes), 1, tmp_path / "out")
+
+
+def test_a_real_model_answers_every_problem_through_the_command_line(tiny_model, tmp_path):
+    out = tmp_path / "out"
+    done = run_module("evaluation.evaluate", str(tiny_model), "--limit", "3", "--output", str(out))
+    assert done.returncode == 0, done.stderr
+    result = read_json(out / "result.json")
+    assert result["problems"] == 3 and len((out / "samples.jsonl").read_text().splitlines()) == 3
+    assert sum(result["outcomes"].values()) == 3
+
+
+def test_a_folder_without_weights_is_refused(tmp_path):
+    done = run_module("evaluation.evaluate", str(tmp_path), "--output", str(tmp_path / "out"))
+    assert done.returncode == 2 and "no safetensors weights there" in done.stderr

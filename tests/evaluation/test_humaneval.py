@@ -1,0 +1,45 @@
+import pytest
+
+from evaluation.benchmarks import humaneval
+from evaluation.evaluate import caveat, standard_error
+from sandbox import Job, run_many
+
+
+@pytest.fixture(scope="module")
+def problems():
+    return humaneval.load()
+
+
+def test_all_problems_are_there_in_order(problems):
+    assert [p.task_id for p in problems] == [f"HumanEval/{n}" for n in range(164)]
+
+
+def test_reference_solutions_pass_and_wrong_ones_fail(problems):
+    sample = problems[30:50]  # among them 32 and 38, whose tests use functions that only the prompt defines
+    right = [Job(humaneval.program(p.solution, p)) for p in sample]
+    whole = [Job(humaneval.program(p.prompt + p.solution, p)) for p in sample]
+    wrong = [Job(humaneval.program(f"def {p.entry_point}(*a):\n    return None\n", p)) for p in sample]
+    assert {v.status for v in run_many([*right, *whole])} == {"ok"}
+    assert "ok" not in {v.status for v in run_many(wrong)}
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        ("Sure:\n```python\ndef strlen(s):\n    return len(s)\n```\nDone.", "def strlen(s):\n    return len(s)\n"),
+        ("```\npip install x\n```\n```py\ndef strlen(s):\n    return 1\n```", "def strlen(s):\n    return 1\n"),
+        ("```python\ndef strlen(s):\n    return len(s)", "def strlen(s):\n    return len(s)"),
+        ("    return len(s)\n", "    return len(s)\n"),
+        ("```python\nx = 1\n```", "x = 1\n"),
+    ],
+)
+def test_the_code_of_an_answer(problems, answer, code):
+    (problem,) = [p for p in problems if p.entry_point == "strlen"]
+    assert humaneval.extract(answer, problem) == code
+
+
+def test_standard_error_and_what_it_allows_to_say():
+    assert standard_error(123, 164) == pytest.approx(0.0338, abs=1e-4)
+    assert standard_error(0, 30) == 0
+    assert "30 problems cannot show a gain" in caveat(30, 0.07)
+    assert "under 6.8 points" in caveat(164, 0.034)

@@ -1,0 +1,69 @@
+"""Train for real, on a tiny model: what is saved, what is reused, what is refused."""
+
+import json
+
+import pytest
+import yaml
+
+from artefacts import ROOT, read_json, read_mapping
+from dataset_scripts import build as builder
+from model_cards import render
+from tests.conftest import code_rows, run_module
+
+
+@pytest.fixture
+def packed(toy_source, mixture_file, tmp_path):
+    toy_source(code_rows(40))
+    path = mixture_file()
+    builder.build(path, tmp_path / "build", workers=1)
+    return render.pack_dataset(tmp_path / "build/toy", path, tmp_path / "hub")
+
+
+def recipe_file(tmp_path, tiny_model, packed, **changes):
+    values = read_mapping(ROOT / "recipes/sft/smollm2-135m/full.yaml") | {
+        "base": str(tiny_model), "data": str(packed), "sample_tokens": 6000, "max_length": 512, "bf16": False,
+    } | changes  # fmt: skip
+    path = tmp_path / "tiny" / "full.yaml"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(yaml.safe_dump(values))
+    return path
+
+
+def test_a_run_trains_saves_reloads_and_is_reused(tiny_model, packed, tmp_path):
+    recipe = recipe_file(tmp_path, tiny_model, packed)
+    output = tmp_path / "run"
+    done = run_module("recipes.sft", str(recipe), "--output", str(output))
+    assert done.returncode == 0, done.stderr
+    assert ">>>```python" in done.stdout and "<|im_end|><<<" in done.stdout, "the audit shows a row with its mask"
+    run = read_json(output / "run.json")
+    assert run["steps"] >= 2 and run["rows"] + run["rows_not_sampled"] == run["rows_in"]
+    assert 0.2 < run["supervised_share"] < 0.9
+    assert run["checkpoint"]["reloaded_tokens_equal"] > 0 and run["checkpoint"]["dtype"] == "bfloat16"
+    assert run["loss_last"] < run["loss_first"], "twelve steps on thirty near-equal rows must lower the loss"
+
+    from safetensors.torch import load_file
+
+    before, after = (load_file(folder / "model.safetensors") for folder in (tiny_model, output / "model"))
+    assert any(not before[name].equal(after[name]) for name in before), "training changed nothing"
+    assert json.loads((output / "model/config.json").read_text())["dtype"] == "bfloat16"
+
+    stamp = (output / "run.json").stat().st_mtime_ns
+    again = run_module("recipes.sft", str(recipe), "--output", str(output))
+    assert "unchanged" in again.stdout and (output / "run.json").stat().st_mtime_ns == stamp
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"data": "build/hub/datasets/nothing_here"}, "no dataset repository there (README.md is missing)"),
+        ({"base": "build/models/nothing_here"}, "there is no such folder; run `make base-model` first"),
+        ({"world_size": 4}, "is written for world_size 4, launched with 1 process(es)"),
+        ({"max_length": 20}, "raise max_length or sample_tokens"),
+        ({"pad_token": "<|im_end|>"}, "pad_token is EOS"),
+    ],
+)
+def test_a_run_that_cannot_be_right_is_refused_in_one_sentence(tiny_model, packed, tmp_path, changes, says):
+    recipe = recipe_file(tmp_path, tiny_model, packed, **changes)
+    done = run_module("recipes.sft", str(recipe), "--output", str(tmp_path / "run"))
+    assert done.returncode == 2 and says in done.stderr.splitlines()[-1], done.stderr
+    assert "Traceback" not in done.stderr and not (tmp_path / "run/run.json").exists()
