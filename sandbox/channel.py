@@ -74,6 +74,7 @@ class Peer:
 
     def __init__(self, sock: socket.socket, side: str, namespace: dict | None = None) -> None:
         self.sock, self.side, self.namespace = sock, side, namespace or {}
+        self.ahead = bytearray()
         self.exports: list[object] = []
         self.broken: str | None = None
         self.raised: BaseException | None = None  # last exception that came from the other side
@@ -92,17 +93,16 @@ class Peer:
             self._fail("gone")
 
     def _read(self, count: int) -> bytes:
-        pieces, missing = [], count
-        while missing:
+        while len(self.ahead) < count:
             try:
-                piece = self.sock.recv(min(missing, 1 << 20))
+                piece = self.sock.recv(1 << 18)
             except OSError:
                 piece = b""
             if not piece:
                 self._fail("gone")
-            pieces.append(piece)
-            missing -= len(piece)
-        return b"".join(pieces)
+            self.ahead += piece
+        found, self.ahead = bytes(self.ahead[:count]), self.ahead[count:]
+        return found
 
     def _receive(self) -> bytes:
         size = _HEAD.unpack(self._read(4))[0]
@@ -184,9 +184,7 @@ class Peer:
             value = self._do(raw[:1], target, args, kwargs)
             encoder = Encoder(self._export, given)
             encoder.value(value)
-            again = Encoder(self._export)
-            again.value((args, kwargs))
-            if b"".join(again.out) != raw[5:]:
+            if given and self._encoded((args, kwargs)) != raw[5:]:
                 encoder.value([_contents(container) for container in given])
             reply = (b"V", *encoder.out)
         except CandidateGone:
@@ -196,6 +194,11 @@ class Peer:
         if sum(map(len, reply)) > MESSAGE_BYTES:
             reply = (b"E", *_describe(UnsupportedValue(f"more than {MESSAGE_BYTES >> 20} MiB of data do not cross")))
         self._send(*reply)
+
+    def _encoded(self, value: object) -> bytes:
+        encoder = Encoder(self._export)
+        encoder.value(value)
+        return b"".join(encoder.out)
 
     def _do(self, operation: bytes, target: object, args: tuple, kwargs: dict) -> object:
         if operation == b"C":

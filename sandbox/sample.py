@@ -20,7 +20,7 @@ import traceback
 import types
 
 from sandbox import kernel
-from sandbox.channel import CandidateGone, Peer, UnsupportedValue
+from sandbox.channel import CandidateGone, Peer
 from sandbox.encode import encode
 
 REPORT, CHANNEL, FIRST_KEPT = 3, 4, 900  # descriptors of a sample; from FIRST_KEPT on: the fork server's open folders
@@ -98,23 +98,6 @@ def _compile(source: bytes, name: str) -> types.CodeType:
     return compile(code, name, "exec", dont_inherit=True)
 
 
-def _named_by(tree: ast.AST) -> set[str]:
-    """Names that the code reads and nowhere defines: what a test expects the candidate's module to bring."""
-    read, bound = set(), set(dir(builtins)) | {"__name__", "__file__"}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Name):
-            (read if isinstance(node.ctx, ast.Load) else bound).add(node.id)
-        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            bound.add(node.name)
-        elif isinstance(node, ast.arg):
-            bound.add(node.arg)
-        elif isinstance(node, ast.ExceptHandler) and node.name:
-            bound.add(node.name)
-        elif isinstance(node, ast.Import | ast.ImportFrom):
-            bound |= {(alias.asname or alias.name).split(".")[0] for alias in node.names}
-    return read - bound
-
-
 def _load(source: bytes, module_name: str) -> dict:
     """Runs the program as a module and returns its namespace; a failure is reported and ends the process."""
     module = types.ModuleType(module_name)
@@ -180,49 +163,60 @@ def run_candidate(job: dict) -> None:
     leave(0)
 
 
-def _calls_check_itself(tree: ast.Module) -> bool:
-    return any(
-        isinstance(node, ast.Expr)
-        and isinstance(node.value, ast.Call)
-        and isinstance(node.value.func, ast.Name)
-        and node.value.func.id == "check"
-        for node in tree.body
-    )
+class _Names(dict):
+    """Built-ins of the test, then the benchmark's prompt, then (noted down) the candidate's module."""
+
+    def __init__(self, peer: Peer, prompt: bytes, entry: str) -> None:
+        super().__init__(vars(builtins))
+        self.peer, self.prompt, self.entry = peer, prompt, entry
+        self.from_prompt: dict | None = None
+        self.borrowed: list[str] = []
+
+    def __missing__(self, name: str) -> object:
+        if self.from_prompt is None:
+            self.from_prompt = {"__name__": "prompt"}
+            exec(_compile(_complete(self.prompt), "prompt.py"), self.from_prompt)
+        if name in self.from_prompt:
+            self[name] = self.from_prompt[name]
+            return self[name]
+        try:
+            self[name] = self.peer.name(name)
+        except NameError:
+            raise KeyError(name) from None
+        self.borrowed.append(name)
+        return self[name]
+
+
+def _complete(prompt: bytes) -> bytes:
+    """A prompt that ends in a signature without a body still defines its helpers."""
+    try:
+        ast.parse(prompt)
+        return prompt
+    except SyntaxError:
+        return prompt.rstrip() + b"\n    pass\n"
 
 
 def run_oracle(job: dict) -> None:
     """Runs the benchmark's test; `candidate` and every name it lacks are calls into the other process."""
     peer = Peer(socket.socket(fileno=CHANNEL), "o")
     entry = job["entry_point"]
-    namespace: dict = {"__name__": "test"}
-    sys.modules["test"] = types.ModuleType("test")
-    borrowed: list[str] = []
+    names = _Names(peer, job["prompt"], entry)
+    module = sys.modules["test"] = types.ModuleType("test")
+    namespace = module.__dict__
+    namespace["__builtins__"] = names
     try:
-        if job["prompt"]:
-            exec(_compile(_complete(job["prompt"]), "prompt.py"), namespace)
-        text = job["test"].decode("utf-8", "surrogatepass")
-        linecache.cache["test.py"] = (len(text), None, text.splitlines(keepends=True), "test.py")
-        tree = ast.parse(text, "test.py")
-        code = compile(tree, "test.py", "exec", dont_inherit=True)
-        missing = sorted(_named_by(tree) - set(namespace) - {entry})
-        self_checking = _calls_check_itself(tree)
+        code = _compile(job["test"], "test.py")
     except Exception as error:
         _say(outcome="bad_test", exception_type=type(error).__name__, exception_message=str(error)[:500])
         leave(1)
     try:
-        candidate = peer.name(entry)
-        namespace["candidate"] = candidate
+        candidate = namespace["candidate"] = peer.name(entry)
         if entry.isidentifier():
             namespace[entry] = candidate
-        for name in missing:
-            try:
-                namespace[name] = peer.name(name)
-                borrowed.append(name)
-            except NameError:
-                continue
         exec(code, namespace)
-        if "check" in namespace and not self_checking and callable(namespace["check"]):
-            namespace["check"](candidate)
+        check = namespace.get("check")
+        if isinstance(check, types.FunctionType) and not _calls_check(job["test"]):
+            check(candidate)
         outcome, error = "pass", None
     except CandidateGone as gone:
         outcome, error = "gone", gone
@@ -233,8 +227,6 @@ def run_oracle(job: dict) -> None:
             outcome = "raised"
         elif isinstance(raised, MemoryError):
             outcome = "memory"
-        elif isinstance(raised, UnsupportedValue):
-            outcome = "unsupported"
     if peer.broken:  # whatever a test's bare `except:` made of it
         outcome, error = "gone", CandidateGone(peer.broken)
     text = "" if error is None else str(error)[:500]
@@ -242,7 +234,7 @@ def run_oracle(job: dict) -> None:
         text = _failing_line(error)
     _say(
         outcome=outcome,
-        borrowed=borrowed,
+        borrowed=names.borrowed,
         exception_type=None if error is None else type(error).__name__,
         exception_message=text or None,
         category=classify(error) if outcome == "raised" else None,
@@ -250,13 +242,12 @@ def run_oracle(job: dict) -> None:
     leave(0)
 
 
-def _complete(prompt: bytes) -> bytes:
-    """A prompt that ends in a signature without a body still defines its helpers."""
-    try:
-        ast.parse(prompt)
-        return prompt
-    except SyntaxError:
-        return prompt.rstrip() + b"\n    pass\n"
+def _calls_check(test: bytes) -> bool:
+    """Whether the test ends by calling check itself (HumanEvalPack) instead of leaving that to us (HumanEval)."""
+    if not any(line.startswith(b"check(") for line in test.splitlines()):
+        return False
+    called = (node.value.func for node in ast.parse(test).body if isinstance(getattr(node, "value", None), ast.Call))
+    return any(isinstance(function, ast.Name) and function.id == "check" for function in called)
 
 
 def _failing_line(error: BaseException) -> str:

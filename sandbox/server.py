@@ -27,8 +27,7 @@ from sandbox.decode import BadMessage, decode
 from sandbox.encode import encode
 
 WARM = (
-    "typing math collections re itertools functools heapq bisect string copy hashlib json datetime operator statistics"
-    " decimal fractions dataclasses enum abc traceback io time queue"
+    "typing math collections re itertools functools heapq bisect string copy json datetime operator random traceback"
 ).split()
 TICK_S = 0.03
 
