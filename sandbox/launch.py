@@ -17,6 +17,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from sandbox import kernel, stage
@@ -127,9 +128,7 @@ class Server:
     Raises SandboxError when it does not start.
     """
 
-    def __init__(
-        self, isolation: str, file_mib: int, binds: dict[str, str] | None = None, python_rules: bool = True
-    ) -> None:
+    def __init__(self, isolation: str, file_mib: int, binds: Iterable[str] = (), python_rules: bool = True) -> None:
         self.isolation = isolation
         self.uid = _next_uid()
         self.scratch: str | None = None
@@ -137,7 +136,7 @@ class Server:
         descriptors = [theirs.fileno()]
         try:
             if isolation == "bubblewrap":
-                command, extra = self._behind_bwrap(theirs.fileno(), file_mib, binds or {}, python_rules)
+                command, extra = self._behind_bwrap(theirs.fileno(), file_mib, binds, python_rules)
                 descriptors += extra
             else:
                 command = self._plain(theirs.fileno())
@@ -188,7 +187,7 @@ class Server:
         return [*python, str(control), self._settings(self.scratch, packages()), str(_HERE)]
 
     def _behind_bwrap(
-        self, control: int, file_mib: int, binds: dict[str, str], python_rules: bool
+        self, control: int, file_mib: int, binds: Iterable[str], python_rules: bool
     ) -> tuple[list[str], list[int]]:
         binder = Binder(drops=self.uid is not None)
         binder.system()
@@ -200,8 +199,8 @@ class Server:
         for number, path in enumerate(packages()):
             site.append(f"/packages/{number}")
             binder.add(path, site[-1])
-        for source, target in binds.items():
-            binder.add(source, target)
+        for path in binds:
+            binder.add(path)
         # The wheel finds its libcap two folders above itself: its whole site-packages has to be visible.
         bwrap = find_bwrap()[0]
         above = Path(bwrap).parents[2]

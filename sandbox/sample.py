@@ -261,6 +261,7 @@ def run_command(job: dict) -> None:
     for name, content in job["files"].items():
         with open(name, "wb") as out:
             out.write(content)
+    os.set_inheritable(REPORT, False)
     try:
         os.execve(job["argv"][0], job["argv"], job["environment"])
     except OSError as error:

@@ -10,7 +10,7 @@ import signal
 import socket
 import time
 
-from sandbox import toolchains
+from sandbox import compiled
 from sandbox.control import receive, send
 from sandbox.launch import Server
 from sandbox.verdict import Job, SandboxError, Verdict
@@ -98,7 +98,7 @@ class Worker:
         for _ in range(2):
             try:
                 if job.language != "python":
-                    return toolchains.judge(job, self.backend)
+                    return compiled.judge(job, self.backend)
                 return self._with_oracle(job) if job.test is not None else self._alone(job)
             except RoomDied:
                 continue
