@@ -236,6 +236,7 @@ class Server:
             self.process.wait()
         self.process.stderr.close()
         if self.scratch:
-            shutil.rmtree(self.scratch, ignore_errors=True)
-            if os.path.exists(self.scratch):  # deeper than Python recurses
+            try:
+                shutil.rmtree(self.scratch)
+            except (OSError, RecursionError):  # rm copes with folders deeper than Python recurses
                 subprocess.run(["rm", "-rf", self.scratch], check=False)

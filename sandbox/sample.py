@@ -51,8 +51,7 @@ def enter(job: dict, room: dict, stdin: int, stdout: int, stderr: int, report: i
         hard = resource.getrlimit(what)[1]
         most = most if hard == resource.RLIM_INFINITY else min(most, hard)
         resource.setrlimit(what, (most, most))
-    for number in (signal.SIGPIPE, signal.SIGINT):
-        signal.signal(number, signal.SIG_DFL if number == signal.SIGPIPE else signal.default_int_handler)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if room["isolation"] == "landlock":
         kernel.landlock_enter(room["ruleset"])
         os.close(room["ruleset"])
@@ -262,6 +261,8 @@ def run_command(job: dict) -> None:
         with open(name, "wb") as out:
             out.write(content)
     os.set_inheritable(REPORT, False)
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, other programs expect it
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         os.execve(job["argv"][0], job["argv"], job["environment"])
     except OSError as error:
