@@ -31,6 +31,7 @@ def judge(job: Job, backend: str) -> Verdict:
     plan = languages.plan(job.language, program, test, job.limits.memory_mib)
     server = Server("bubblewrap" if backend == "bubblewrap" else "none", _ROOM_MIB, plan.binds, python_rules=False)
     try:
+        server.wait()
         return _in_room(server, job, plan, marker, backend)
     finally:
         server.close()

@@ -5,8 +5,6 @@ Decoding never runs code and raises only BadMessage, whatever the bytes are; enc
 
 import array
 import collections
-import decimal
-import fractions
 import struct
 
 from sandbox.encode import DEPTH, NUMPY_KINDS, Handle
@@ -83,9 +81,13 @@ class Decoder:
         return range(*(self._exact(int, depth) for _ in range(3)))
 
     def _decimal(self, tag, depth):
+        import decimal  # rare, and its library costs every fork
+
         return decimal.Decimal(self._exact(str, depth))
 
     def _fraction(self, tag, depth):
+        import fractions
+
         return fractions.Fraction(self._exact(int, depth), self._exact(int, depth))
 
     def _reference(self, tag, depth):

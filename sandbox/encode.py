@@ -10,12 +10,10 @@ decode.py reads them back.
 
 import array
 import collections
-import decimal
-import fractions
 import struct
 import sys
 
-DEPTH = 400  # nesting levels; deeper data is refused instead of overflowing the judge's stack
+DEPTH = 200  # nesting levels; deeper data is refused before it overflows Python's stack on either side
 _U32 = struct.Struct(">I")
 _F64 = struct.Struct(">d")
 NUMPY_KINDS = "biufcUS"
@@ -84,15 +82,6 @@ class Encoder:
         for part in (value.start, value.stop, value.step):
             self._int(part, depth)
 
-    def _decimal(self, value, depth):
-        self.out.append(b"d")
-        self._str(decimal.Decimal.__str__(value), depth)
-
-    def _fraction(self, value, depth):
-        self.out.append(b"q")
-        self._int(value.numerator, depth)
-        self._int(value.denominator, depth)
-
     def _known(self, value) -> bool:
         """Writes a reference to a container met before, or remembers this one."""
         seen = self.index.get(id(value))
@@ -151,6 +140,14 @@ class Encoder:
         self.out += (packed.typecode.encode(), _U32.pack(len(items)), packed.tobytes())
 
     def _foreign(self, value, depth):
+        decimal, fractions = sys.modules.get("decimal"), sys.modules.get("fractions")
+        if decimal is not None and isinstance(value, decimal.Decimal):
+            self.out.append(b"d")
+            return self._str(decimal.Decimal.__str__(value), depth)
+        if fractions is not None and isinstance(value, fractions.Fraction):
+            self.out.append(b"q")
+            self._int(value.numerator, depth)
+            return self._int(value.denominator, depth)
         numpy = sys.modules.get("numpy")
         if numpy is not None and isinstance(value, numpy.ndarray | numpy.generic):
             data = numpy.asarray(value)
@@ -172,7 +169,6 @@ _WRITERS = {
     float: Encoder._float, complex: Encoder._complex, str: Encoder._str, bytes: Encoder._bytes,
     range: Encoder._range, list: Encoder._list, tuple: Encoder._tuple, dict: Encoder._dict, set: Encoder._set,
     frozenset: Encoder._frozenset, bytearray: Encoder._bytearray, collections.deque: Encoder._deque,
-    decimal.Decimal: Encoder._decimal, fractions.Fraction: Encoder._fraction,
 }  # fmt: skip
 
 

@@ -5,12 +5,14 @@ core_pattern. What that uid cannot reach (an interpreter below a private home) i
 first (server.py).
 """
 
+import contextlib
 import importlib.util
 import itertools
 import json
 import os
 import re
 import shutil
+import signal
 import socket
 import stat
 import subprocess
@@ -21,6 +23,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from sandbox import kernel, stage
+from sandbox import server as _cached  # noqa: F401  imported for its bytecode, which rooms may read and not write
 from sandbox.control import receive
 from sandbox.verdict import SandboxError
 
@@ -125,7 +128,7 @@ class Server:
 
     isolation: bubblewrap, landlock or none. binds: further read-only folders (toolchains), bubblewrap only.
     python_rules: whether an attack's system call kills (Python) or is merely refused (other runtimes).
-    Raises SandboxError when it does not start.
+    It starts in the background: `wait` before use.
     """
 
     def __init__(self, isolation: str, file_mib: int, binds: Iterable[str] = (), python_rules: bool = True) -> None:
@@ -154,16 +157,24 @@ class Server:
             theirs.close()
             for descriptor in descriptors[1:]:
                 os.close(descriptor)
+        self.ready = False
+
+    def wait(self) -> None:
+        """Waits until the server answers, once; raises SandboxError when it did not start."""
+        if self.ready:
+            return
         self.sock.settimeout(60)
         try:
-            ready, _ = receive(self.sock)
+            greeting, _ = receive(self.sock)
         except TimeoutError:
-            ready = None
-        if ready is None:
+            greeting = None
+        if greeting is None:
             self.process.kill()
             complaint = self.process.stderr.read().decode("utf-8", "replace").strip().splitlines()
             self.close()
-            raise SandboxError(f"The {isolation} room did not start: {complaint[-1] if complaint else 'no answer'}")
+            reason = complaint[-1] if complaint else "no answer"
+            raise SandboxError(f"The {self.isolation} room did not start: {reason}")
+        self.ready = True
 
     def _settings(self, scratch: str, site: list[str]) -> str:
         readable = ["/usr/lib", "/lib", "/lib64", "/usr/share/zoneinfo", "/etc/ld.so.cache", "/etc/localtime"]
@@ -226,12 +237,25 @@ class Server:
             command = [sys.executable, "-I", "-S", "-B", str(_HERE / "stage.py"), order]
         return command, [rules]
 
+    def inner(self) -> list[int]:
+        """Process ids of what was started directly by our process: the fork server when that is bubblewrap."""
+        try:
+            return [
+                int(pid)
+                for pid in Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+            ]
+        except OSError:
+            return []
+
     def close(self) -> None:
         """Ends the server; its namespace, or its death, ends whatever it held. Leaves no process and no file."""
         self.sock.close()
         try:
             self.process.wait(timeout=2)
         except subprocess.TimeoutExpired:
+            for pid in self.inner():  # first what bubblewrap watches: it would outlive bubblewrap
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
             self.process.kill()
             self.process.wait()
         self.process.stderr.close()

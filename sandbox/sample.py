@@ -55,8 +55,7 @@ def enter(job: dict, room: dict, stdin: int, stdout: int, stderr: int, report: i
     if room["isolation"] == "landlock":
         kernel.landlock_enter(room["ruleset"])
         os.close(room["ruleset"])
-    if room["isolation"] != "none":
-        kernel.install_filter(kernel.sample_filter(os.getpid(), room["isolation"] == "landlock"))
+        kernel.install_filter(kernel.sample_filter(os.getpid()))
 
 
 def _say(**claim: object) -> None:
@@ -153,11 +152,15 @@ def run_program(job: dict) -> None:
     leave(0)
 
 
+def _channel() -> socket.socket:
+    return socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, CHANNEL)
+
+
 def run_candidate(job: dict) -> None:
     """Defines the candidate and answers calls until the oracle hangs up."""
     # ctypes and the room's own modules are of no use to a candidate; what it breaks here it breaks for itself.
     namespace = _load(job["program"], "candidate")
-    Peer(socket.socket(fileno=CHANNEL), "c", namespace).serve()
+    Peer(_channel(), "c", namespace).serve()
     _say(status="ok")
     leave(0)
 
@@ -197,7 +200,7 @@ def _complete(prompt: bytes) -> bytes:
 
 def run_oracle(job: dict) -> None:
     """Runs the benchmark's test; `candidate` and every name it lacks are calls into the other process."""
-    peer = Peer(socket.socket(fileno=CHANNEL), "o")
+    peer = Peer(_channel(), "o")
     entry = job["entry_point"]
     names = _Names(peer, job["prompt"], entry)
     module = sys.modules["test"] = types.ModuleType("test")

@@ -14,7 +14,6 @@ import os
 import random
 import resource
 import select
-import shutil
 import signal
 import site
 import socket
@@ -57,7 +56,7 @@ class Room:
         if self.isolation == "landlock":
             ruleset = kernel.landlock_ruleset(self.folders + settings["readable"], [self.scratch])
             self.ruleset = fcntl.fcntl(ruleset, fcntl.F_DUPFD, sample.FIRST_KEPT)
-            kernel.install_filter(kernel.room_filter())
+            kernel.install_filter(kernel.room_filter(own_namespace=False))
         kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
         os.chdir(self.scratch)
         self.view = {
@@ -124,7 +123,6 @@ def _run(control: socket.socket, room: Room, job: dict, channel: int | None) -> 
     pid = os.fork()
     if pid == 0:
         try:
-            gc.enable()
             sample.enter(job, room.view, stdin, pipes[0][1], pipes[1][1], pipes[2][1], channel)
             sample.ROLES[job["role"]](job)
         except BaseException as error:
@@ -243,15 +241,21 @@ def _end(room: Room, pid: int, readers: list[int], outputs: dict, limits: dict) 
 def _sweep(room: Room) -> bool:
     """Empties the scratch folder; False when something resists."""
     try:
-        entries = list(os.scandir(room.scratch))
-        for entry in entries:
-            if entry.is_dir(follow_symlinks=False):
-                shutil.rmtree(entry.path)
-            else:
-                os.unlink(entry.path)
+        _empty(room.scratch)
         return True
     except (OSError, RecursionError):
         return False
+
+
+def _empty(folder: str) -> None:
+    with os.scandir(folder) as entries:
+        for entry in list(entries):
+            if entry.is_dir(follow_symlinks=False):
+                os.chmod(entry.path, 0o700)
+                _empty(entry.path)
+                os.rmdir(entry.path)
+            else:
+                os.unlink(entry.path)
 
 
 def main() -> None:

@@ -50,16 +50,24 @@ class Watch:
             disk = os.statvfs(scratch)
             count, size = disk.f_files - disk.f_ffree, 0
         else:
-            count = size = 0
-            for folder, folders, files in os.walk(scratch):
-                count += len(folders) + len(files)
-                if count > MOST_FILES:
-                    break
-                for name in files:
-                    try:
-                        size += os.lstat(os.path.join(folder, name)).st_blocks * 512
-                    except OSError:
-                        continue
+            count, size = self._walk(scratch)
         if count > MOST_FILES:
             return "output_limit", f"more than {MOST_FILES} files"
         return ("output_limit", f"more than {self.limits['file_mib']} MiB of files") if size > most else None
+
+    @staticmethod
+    def _walk(scratch: str) -> tuple[int, int]:
+        """Entries and bytes below a folder, by a list and not by recursion: hostile folders are deep."""
+        count = size = 0
+        waiting = [scratch]
+        while waiting and count <= MOST_FILES:
+            try:
+                with os.scandir(waiting.pop()) as entries:
+                    for entry in entries:
+                        count += 1
+                        size += entry.stat(follow_symlinks=False).st_blocks * 512
+                        if entry.is_dir(follow_symlinks=False):
+                            waiting.append(entry.path)
+            except OSError:  # gone meanwhile, or a path longer than the kernel takes
+                continue
+        return count, size

@@ -51,6 +51,8 @@ class Limits:
             value = getattr(self, field.name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
                 raise SandboxError(f"Limits.{field.name} must be a positive number, got {value!r}.")
+            if not field.name.endswith("_s") and not isinstance(value, int):
+                raise SandboxError(f"Limits.{field.name} must be a whole number, got {value!r}.")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -38,14 +38,22 @@ class Room:
         self.server: Server | None = None
         self.file_mib = self.served = 0
 
-    def start(self, job: dict, channel: socket.socket | None = None) -> None:
-        """Hands a job over; raises RoomDied, SandboxError."""
-        file_mib = int(job["limits"]["file_mib"])
+    def open(self, file_mib: int) -> None:
+        """Has a server on its way."""
         if self.server and (self.file_mib != file_mib or self.served >= _RECYCLE_AFTER):
             self.close()
         if self.server is None:
             self.server = Server(BACKENDS[self.backend], file_mib)
             self.file_mib, self.served = file_mib, 0
+
+    def start(self, job: dict, channel: socket.socket | None = None) -> None:
+        """Hands a job over; raises RoomDied, SandboxError."""
+        self.open(job["limits"]["file_mib"])
+        try:
+            self.server.wait()
+        except SandboxError:
+            self.server = None
+            raise
         self.served += 1
         self.deadline = time.monotonic() + job["limits"]["wall_s"] + _PATIENCE_S
         try:
@@ -126,6 +134,7 @@ class Worker:
 
     def _with_oracle(self, job: Job) -> Verdict:
         limits = dataclasses.asdict(job.limits)
+        self.tests.open(limits["file_mib"])  # both start at once
         ours, theirs = socket.socketpair()
         with ours, theirs:
             self.candidates.start(

@@ -91,7 +91,7 @@ SPAWN = {
 }
 EXHAUST = {
     "memory": ("x = bytearray(64 << 30)", ("memory",)),
-    "memory in steps": ("x = []\nwhile True: x.append(bytearray(32 << 20))", ("memory",)),
+    "memory in steps": ("import mmap\nx = []\nwhile True: x.append(mmap.mmap(-1, 32 << 20))", ("memory",)),
     "processes": ("import os\nwhile True: os.fork()", ("blocked", "exception", "timeout")),
     "processes, caught": (
         "import os\nwhile True:\n    try: os.fork()\n    except OSError: pass",
@@ -141,7 +141,7 @@ LOOP = {
 SIGNAL = {
     "kill 1": ("import os\nos.kill(1, 9)", ("blocked",)),
     "kill parent": ("import os\nos.kill(os.getppid(), 9)", _REFUSED),
-    "kill all": ("import os\nos.kill(-1, 9)", ("blocked",)),
+    "kill all": ("import os\nos.kill(-1, 9)\nraise OSError", _REFUSED),
     "kill group of parent": ("import os\nos.killpg(os.getpgid(os.getppid()), 9)", _REFUSED),
     "kill victim": ("import os\nos.kill({victim}, 9)", _REFUSED),
     "kill everyone by number": (
