@@ -252,7 +252,7 @@ def _rebuild(value: object) -> Exception:
     """An exception to raise here. Only Exception classes: a candidate's SystemExit must not end the test."""
     if type(value) is not tuple or len(value) != 3 or type(value[0]) is not str or type(value[2]) is not tuple:
         raise BadMessage("bad exception")
-    name, base, arguments = value
+    name, base, arguments = value[0][:100], value[1], value[2]
     kind = getattr(builtins, base, None) if type(base) is str else None
     if not (isinstance(kind, type) and issubclass(kind, Exception)):
         kind = Exception

@@ -6,7 +6,7 @@ import secrets
 import signal
 
 from sandbox import languages
-from sandbox.control import receive, send
+from sandbox.control import receive, send_job
 from sandbox.launch import ENVIRONMENT, Server
 from sandbox.verdict import Job, Verdict
 
@@ -49,7 +49,7 @@ def _in_room(server: Server, job: Job, plan: languages.Plan, marker: str, backen
             "stdin": _bytes(job.stdin) if running else b"", "limits": limits, "keep": True,
         }  # fmt: skip
         files = {}
-        report = _ask(server, order, limits)
+        report = _ask(server, order, _bytes(job.stdin) if running else b"")
         if report is None:
             return Verdict("internal", "RoomDied", "The room died under this program.", backend=backend)
         cpu_s, wall_s = cpu_s + report["cpu_s"], wall_s + report["wall_s"]
@@ -66,10 +66,10 @@ def _in_room(server: Server, job: Job, plan: languages.Plan, marker: str, backen
     return _ending(job, report, fields, marker)
 
 
-def _ask(server: Server, order: dict, limits: dict) -> dict | None:
-    server.sock.settimeout(limits["wall_s"] + _PATIENCE_S)
+def _ask(server: Server, order: dict, stdin: bytes) -> dict | None:
+    server.sock.settimeout(order["limits"]["wall_s"] + _PATIENCE_S)
     try:
-        send(server.sock, order)
+        send_job(server.sock, order, stdin)
         return receive(server.sock)[0]
     except OSError:
         return None

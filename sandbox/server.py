@@ -40,7 +40,7 @@ class Room:
         self.counts_processes = self.isolation == "bubblewrap" or settings["uid"] is not None
         os.umask(0o077)
         if self.isolation == "landlock":
-            self._drop_root(settings["uid"])
+            self._drop_root(settings["uid"], sys.path + settings["packages"])
         sys.path[:] = [self.scratch, *self._reachable(sys.path + settings["packages"])]
         sys.path_importer_cache.clear()
         for module in list(sys.modules.values()):  # submodules of packages that are loaded already
@@ -63,9 +63,9 @@ class Room:
             "isolation": self.isolation, "ruleset": self.ruleset, "counts_processes": self.counts_processes
         }  # fmt: skip
 
-    def _drop_root(self, uid: int | None) -> None:
+    def _drop_root(self, uid: int | None, entries: list[str]) -> None:
         """Opens the interpreter's folders first: a path below a private home is closed to the new uid."""
-        wanted = [entry for entry in sys.path if entry and os.path.isdir(entry)]
+        wanted = [entry for entry in entries if entry and os.path.isdir(entry)]
         self.opened = {entry: os.open(entry, os.O_PATH) for entry in wanted}
         self.opened = {entry: fcntl.fcntl(fd, fcntl.F_DUPFD, sample.FIRST_KEPT) for entry, fd in self.opened.items()}
         if uid is not None:
@@ -107,7 +107,7 @@ def serve(control: socket.socket, room: Room) -> None:
             return
         if job.get("stop"):  # crossed with the report of a sample that ended by itself
             continue
-        report = _run(control, room, job, descriptors[0] if descriptors else None)
+        report = _run(control, room, job, descriptors[0], descriptors[1] if len(descriptors) > 1 else None)
         if not job.get("keep"):
             report["clean"] = _sweep(room) and report["clean"]
         send(control, report)
@@ -115,11 +115,10 @@ def serve(control: socket.socket, room: Room) -> None:
             return
 
 
-def _run(control: socket.socket, room: Room, job: dict, channel: int | None) -> dict:
+def _run(control: socket.socket, room: Room, job: dict, stdin: int, channel: int | None) -> dict:
     """Forks one sample, watches it, and says how it ended."""
     started = time.monotonic()
     pipes = [os.pipe() for _ in range(3)]
-    stdin = _stdin(job.get("stdin", b""))
     pid = os.fork()
     if pid == 0:
         try:
@@ -158,17 +157,6 @@ def _run(control: socket.socket, room: Room, job: dict, channel: int | None) -> 
         "wall_s": time.monotonic() - started,
         "clean": clean,
     }
-
-
-def _stdin(content: bytes) -> int:
-    if not content:
-        return os.open("/dev/null", os.O_RDONLY)
-    descriptor = os.memfd_create("stdin")
-    view = memoryview(content)
-    while view:
-        view = view[os.write(descriptor, view) :]
-    os.lseek(descriptor, 0, os.SEEK_SET)
-    return descriptor
 
 
 def _watch(control, watch, pid: int, readers: list[int], limits: dict):

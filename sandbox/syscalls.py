@@ -33,7 +33,8 @@ REFUSED: dict[str, tuple[int | None, int | None]] = {
     "setpriority": (141, 140), "sched_setaffinity": (203, 122), "sched_setscheduler": (144, 119),
     "sched_setparam": (142, 118), "sched_setattr": (314, 274), "ioprio_set": (251, 30), "migrate_pages": (256, 238),
     "move_pages": (279, 239), "mbind": (237, 235), "set_mempolicy": (238, 237),
-    "set_mempolicy_home_node": (450, 450), "personality": (135, 92), "seccomp": (317, 277),
+    "set_mempolicy_home_node": (450, 450), "personality": (135, 92), "seccomp": (317, 277), "io_setup": (206, 0),
+    "vmsplice": (278, 75), "memfd_create": (319, 279),
 }  # fmt: skip
 
 # Landlock leaves metadata alone: without a mount namespace these would reach the user's own files.

@@ -11,7 +11,7 @@ import socket
 import time
 
 from sandbox import compiled
-from sandbox.control import receive, send
+from sandbox.control import receive, send, send_job
 from sandbox.launch import Server
 from sandbox.verdict import Job, SandboxError, Verdict
 
@@ -46,7 +46,7 @@ class Room:
             self.server = Server(BACKENDS[self.backend], file_mib)
             self.file_mib, self.served = file_mib, 0
 
-    def start(self, job: dict, channel: socket.socket | None = None) -> None:
+    def start(self, job: dict, stdin: bytes = b"", channel: socket.socket | None = None) -> None:
         """Hands a job over; raises RoomDied, SandboxError."""
         self.open(job["limits"]["file_mib"])
         try:
@@ -58,7 +58,7 @@ class Room:
         self.deadline = time.monotonic() + job["limits"]["wall_s"] + _PATIENCE_S
         try:
             self.server.sock.settimeout(_PATIENCE_S)
-            send(self.server.sock, job, channel.fileno() if channel else None)
+            send_job(self.server.sock, job, stdin, channel)
         except OSError:
             self.fail()
 
@@ -126,9 +126,7 @@ class Worker:
 
     def _alone(self, job: Job) -> Verdict:
         limits = dataclasses.asdict(job.limits)
-        self.candidates.start(
-            {"role": "program", "program": _bytes(job.program), "stdin": _bytes(job.stdin), "limits": limits}
-        )
+        self.candidates.start({"role": "program", "program": _bytes(job.program), "limits": limits}, _bytes(job.stdin))
         report = self.candidates.report()
         return self._verdict(**explain(report), **outputs(report))
 
@@ -138,11 +136,10 @@ class Worker:
         ours, theirs = socket.socketpair()
         with ours, theirs:
             self.candidates.start(
-                {"role": "candidate", "program": _bytes(job.program), "stdin": _bytes(job.stdin), "limits": limits},
-                theirs,
+                {"role": "candidate", "program": _bytes(job.program), "limits": limits}, _bytes(job.stdin), theirs
             )
             try:
-                self.tests.start(_oracle_job(job, limits), ours)
+                self.tests.start(_oracle_job(job, limits), channel=ours)
             except RoomDied:
                 self.candidates.close()
                 raise

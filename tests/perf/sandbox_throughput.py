@@ -96,7 +96,7 @@ def main() -> None:
             passed[name] = min(passed.get(name, len(rows)), sum(results))
     best = statistics.median(rates[next(iter(runners))])
     print(
-        f"| {WORKERS} workers, {os.cpu_count()} cores, median of {ROUNDS} | passed | samples/s (all rounds) | ours is |"
+        f"| {WORKERS} workers, {os.cpu_count()} cores, median of {ROUNDS} | passed | samples/s (every round) | ours |"
     )
     print("| --- | --- | --- | --- |")
     for name, values in rates.items():

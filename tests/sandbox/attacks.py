@@ -1,3 +1,4 @@
+# ruff: noqa: E501  (programs are data here, and stay on one line)
 """Attacks on the sandbox, as data: ten groups, each program with the statuses that tell the truth about it.
 
 `{secret}` (a world-readable file), `{target}` (a world-writable folder), `{port}`, `{unix}` (listening sockets) and
@@ -113,6 +114,10 @@ EXHAUST = {
         "import os\nfor _ in range(8):\n    if os.fork() == 0: break\nx = bytearray(b'x' * (300 << 20))\n"
         "import time\ntime.sleep(9)\nraise OSError",
         ("memory", "blocked", "exception"),
+    ),
+    "memory in memfds": (
+        "import os\nfor _ in range(200):\n    fd = os.memfd_create('x')\n    os.write(fd, bytes(8 << 20))",
+        _REFUSED,
     ),
     "descriptors": ("import os\nwhile True: os.open('/dev/null', 0)", ("exception",)),
     "recursion": (

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -73,7 +74,7 @@ def test_bad_input_is_a_counted_outcome(worker, name):
 
 
 def test_zombies_and_orphans_end_with_the_sample(worker):
-    program = "import os, time\nfor i in range(6):\n    if os.fork() == 0:\n        time.sleep(500 if i % 2 else 0)\n        os._exit(0)"
+    program = "import os, time\nfor i in range(6):\n    if os.fork() == 0:\n        time.sleep(i % 2 * 500)\n        os._exit(0)"
     verdict = verdict_of(worker, program)
     assert verdict.status == ("ok" if worker.backend == "bubblewrap" else "blocked")
     assert verdict.wall_s < 5
@@ -156,6 +157,30 @@ def test_nothing_survives_run_many():
     list(run_many([Job("import os\nos.fork()\nwhile True: pass", limits=Limits(cpu_s=0.2))] * 4, workers=2))
     assert children() == before
     assert len(os.listdir("/proc/self/fd")) == descriptors
+
+
+def test_nothing_survives_a_killed_host():
+    """kill -9 of our own process in the middle of a sample: its rooms notice and end."""
+    code = (
+        "import threading, time, sandbox\n"
+        "threading.Thread(target=sandbox.run, args=('import time; time.sleep(77)',)).start()\n"
+        "from sandbox.pool import _single\n"
+        "while not (_single and list(_single.values())[0].candidates.server): time.sleep(0.05)\n"
+        "time.sleep(0.5); server = list(_single.values())[0].candidates.server\n"
+        "print(server.process.pid, *server.inner(), flush=True)\n"
+    )
+    child = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    rooms = [int(pid) for pid in child.stdout.readline().split()]
+    child.kill()
+    child.wait()
+    child.stdout.close()
+    assert rooms
+    for _ in range(100):
+        alive = [pid for pid in rooms if os.path.exists(f"/proc/{pid}")]
+        if not alive:
+            break
+        time.sleep(0.05)
+    assert alive == []
 
 
 def test_verdict_is_json():
