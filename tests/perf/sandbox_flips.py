@@ -41,9 +41,9 @@ def main() -> int:
             burner.kill()
             burner.wait()
     flips = [i for i, statuses in enumerate(zip(*runs, strict=True)) if len(set(statuses)) > 1]
-    print(
-        f"| run ({backend()}, 8 workers, {os.cpu_count()} cores, {len(burners)} burners) | s | statuses |\n| --- | --- | --- |"
-    )
+    machine = f"{backend()}, 8 workers, {os.cpu_count()} cores, {len(burners)} burners"
+    print(f"| run ({machine}) | s | statuses |")
+    print("| --- | --- | --- |")
     for number, (run, took) in enumerate(zip(runs, seconds, strict=True), 1):
         counts = ", ".join(f"{s} {n}" for s, n in collections.Counter(run).most_common())
         print(f"| {number} | {took:.0f} | {counts} |")

@@ -74,7 +74,9 @@ def test_bad_input_is_a_counted_outcome(worker, name):
 
 
 def test_zombies_and_orphans_end_with_the_sample(worker):
-    program = "import os, time\nfor i in range(6):\n    if os.fork() == 0:\n        time.sleep(i % 2 * 500)\n        os._exit(0)"
+    program = (
+        "import os, time\nfor i in range(6):\n    if os.fork() == 0:\n        time.sleep(i % 2 * 500); os._exit(0)"
+    )
     verdict = verdict_of(worker, program)
     assert verdict.status == ("ok" if worker.backend == "bubblewrap" else "blocked")
     assert verdict.wall_s < 5
