@@ -22,7 +22,7 @@ RUN = $(BUILD)/runs/smollm2-135m-full$(if $(filter demo,$(MIXTURE)),,-$(MIXTURE)
 export TOKENIZERS_PARALLELISM := false
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: help install demo mixture dataset base-model train-demo evaluate-demo model peek summary train-ds67b test test-slow lint doctor clean
+.PHONY: help install demo mixture dataset base-model train-demo evaluate-demo model peek summary train-ds67b toolchains test test-slow lint doctor clean
 
 help: ## list every target
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,6 +62,9 @@ peek: mixture ## five rows before and after harmonising, rejected rows, the funn
 train-ds67b: install ## DeepSeek-Coder-6.7B, full fine-tuning (DRY_RUN=1: only the plan)
 	@$(PY) -m recipes.plan recipes/sft/deepseek-coder-6.7b/full.yaml $(if $(filter 1,$(DRY_RUN)),--dry-run)
 
+toolchains: install ## install or check what the sandbox's six languages need
+	@$(PY) -m sandbox toolchains
+
 lint: install ## ruff: rules and format
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
@@ -74,6 +77,7 @@ test-slow: install ## the slow tests (under 45 minutes)
 
 doctor: ## what this machine has and lacks
 	@$(PYTHON) bootstrap.py doctor
+	@$(PY) -m sandbox doctor
 
 clean: ## remove build/ and .venv
 	rm -rf build .venv

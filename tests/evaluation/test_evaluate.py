@@ -6,6 +6,7 @@ import yaml
 from artefacts import ROOT, Refusal, read_json, read_mapping
 from evaluation import evaluate as module
 from evaluation import generate
+from sandbox import backends
 from tests.conftest import run_module
 
 
@@ -70,17 +71,30 @@ def test_another_protocol_reuses_no_answer(tiny_model, protocol, perfect, tmp_pa
 
 def test_running_without_a_sandbox_marks_the_result(tiny_model, protocol, perfect, tmp_path, monkeypatch):
     monkeypatch.setenv("ALLOW_UNSANDBOXED", "1")
+    monkeypatch.setattr(backends, "self_test", lambda name: "it does not hold in this test")
     assert module.evaluate(tiny_model, protocol(), 1, tmp_path / "out")["sandbox"] == "unsandboxed"
 
 
 def test_no_sandbox_no_run(tiny_model, protocol, perfect, tmp_path, monkeypatch):
     def none():
-        raise module.sandbox.SandboxUnavailable("bubblewrap is missing; run `make install`.")
+        raise module.sandbox.SandboxError("untrusted code has no sandbox here.")
 
     monkeypatch.setattr(module.sandbox, "backend", none)
-    with pytest.raises(Refusal, match="bubblewrap is missing"):
+    with pytest.raises(Refusal, match="has no sandbox here"):
         module.evaluate(tiny_model, protocol(), 1, tmp_path / "out")
     assert not perfect
+
+
+def test_what_we_could_not_judge_is_left_out_and_listed(tiny_model, protocol, perfect, tmp_path, monkeypatch):
+    judged = module.sandbox.run_many
+
+    def fails_at_the_third(jobs):
+        for number, verdict in enumerate(judged(jobs)):
+            yield verdict if number != 2 else module.sandbox.Verdict("internal")
+
+    monkeypatch.setattr(module.sandbox, "run_many", fails_at_the_third)
+    result = module.evaluate(tiny_model, protocol(), 3, tmp_path / "out")
+    assert (result["problems"], result["pass_at_1"], result["unscored"]) == (2, 1.0, ["HumanEval/2"])
 
 
 @pytest.mark.parametrize(

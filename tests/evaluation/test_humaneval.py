@@ -2,7 +2,7 @@ import pytest
 
 from evaluation.benchmarks import humaneval
 from evaluation.evaluate import caveat, standard_error
-from sandbox import Job, run_many
+from sandbox import Limits, run_many
 
 
 @pytest.fixture(scope="module")
@@ -16,11 +16,21 @@ def test_all_problems_are_there_in_order(problems):
 
 def test_reference_solutions_pass_and_wrong_ones_fail(problems):
     sample = problems[30:50]  # among them 32 and 38, whose tests use functions that only the prompt defines
-    right = [Job(humaneval.program(p.solution, p)) for p in sample]
-    whole = [Job(humaneval.program(p.prompt + p.solution, p)) for p in sample]
-    wrong = [Job(humaneval.program(f"def {p.entry_point}(*a):\n    return None\n", p)) for p in sample]
+    right = [humaneval.job(p.solution, p, Limits()) for p in sample]
+    whole = [humaneval.job(p.prompt + p.solution, p, Limits()) for p in sample]
+    wrong = [humaneval.job(f"def {p.entry_point}(*a):\n    return None\n", p, Limits()) for p in sample]
     assert {v.status for v in run_many([*right, *whole])} == {"ok"}
     assert "ok" not in {v.status for v in run_many(wrong)}
+
+
+def test_leaving_early_or_claiming_equality_is_no_pass(problems):
+    (problem,) = [p for p in problems if p.entry_point == "strlen"]
+    cheats = [
+        "import os\nos._exit(0)\n",
+        "def strlen(s):\n    raise SystemExit(0)\n",
+        "class Yes(int):\n    __eq__ = lambda *_: True\n    __hash__ = None\ndef strlen(s):\n    return Yes(-1)\n",
+    ]
+    assert "ok" not in {v.status for v in run_many(humaneval.job(code, problem, Limits()) for code in cheats)}
 
 
 @pytest.mark.parametrize(
