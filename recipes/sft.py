@@ -97,7 +97,7 @@ def train(path: Path, recipe: Recipe, arguments: dict[str, Any], output: Path, k
     import torch
     import transformers
     from datasets import Dataset
-    from trl import SFTConfig, SFTTrainer
+    from trl import SFTConfig
 
     revision = data_revision(recipe.data)
     tokenizer = transformers.AutoTokenizer.from_pretrained(recipe.base, revision=recipe.base_revision or "main")
@@ -114,7 +114,7 @@ def train(path: Path, recipe: Recipe, arguments: dict[str, Any], output: Path, k
         recipe.base, revision=recipe.base_revision or "main", dtype=torch.float32, attn_implementation="sdpa"
     )
     config = SFTConfig(**arguments, output_dir=str(output / "checkpoints"), disable_tqdm=not sys.stderr.isatty())
-    trainer = SFTTrainer(model=model, args=config, train_dataset=dataset, processing_class=tokenizer)
+    trainer = trainer_class(config)(model=model, args=config, train_dataset=dataset, processing_class=tokenizer)
     world_size = trainer.accelerator.num_processes
     if world_size != recipe.world_size:
         raise Refusal(f"{path} is written for world_size {recipe.world_size}, launched with {world_size} process(es).")
@@ -146,6 +146,24 @@ def train(path: Path, recipe: Recipe, arguments: dict[str, Any], output: Path, k
     }
     write_json(output / "run.json", record)
     return record
+
+
+def trainer_class(config: Any) -> type:
+    """TRL's SFTTrainer; on a CPU with the model's own loss instead of TRL's chunked one.
+
+    The chunked loss saves GPU memory by computing the logits twice, and without Triton also those of masked tokens.
+    The two take the same steps (tests/recipes/test_sft.py); what the chunked one costs on a CPU is printed by
+    tests/perf/sft_cpu_loss.py.
+    """
+    import transformers
+    from trl import SFTTrainer
+
+    class OwnLossSFTTrainer(SFTTrainer):
+        def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+            inputs["use_cache"] = False  # a cache would let packed rows see each other
+            return transformers.Trainer.compute_loss(self, model, inputs, return_outputs, num_items_in_batch)
+
+    return OwnLossSFTTrainer if config.use_cpu else SFTTrainer
 
 
 def _check_labels(trainer: Any) -> None:

@@ -67,3 +67,34 @@ def test_a_run_that_cannot_be_right_is_refused_in_one_sentence(tiny_model, packe
     done = run_module("recipes.sft", str(recipe), "--output", str(tmp_path / "run"))
     assert done.returncode == 2 and says in done.stderr.splitlines()[-1], done.stderr
     assert "Traceback" not in done.stderr and not (tmp_path / "run/run.json").exists()
+
+
+def test_on_a_cpu_the_models_own_loss_is_trls(tiny_model, tmp_path):
+    """Packed rows, a masked half each, accumulation: both trainers must take the same steps."""
+    import torch
+    from datasets import Dataset
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from trl import SFTConfig, SFTTrainer
+
+    from recipes.sft import trainer_class
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+    tokenizer.pad_token = "<|endoftext|>"
+    lengths = torch.randint(10, 60, (40,), generator=torch.Generator().manual_seed(0)).tolist()
+    ids = [[3 + (7 * i + j) % 200 for j in range(n)] for i, n in enumerate(lengths)]
+    rows = [{"input_ids": row, "labels": [-100] * (len(row) // 2) + row[len(row) // 2 :]} for row in ids]
+    config = SFTConfig(
+        output_dir=str(tmp_path), use_cpu=True, bf16=False, max_length=128, packing=True, max_steps=4, seed=0,
+        per_device_train_batch_size=1, gradient_accumulation_steps=2, learning_rate=1e-2, logging_steps=1,
+        activation_checkpointing=False, save_strategy="no", report_to="none", disable_tqdm=True,
+    )  # fmt: skip
+    losses = {}
+    assert trainer_class(config) is not SFTTrainer
+    for kind in (SFTTrainer, trainer_class(config)):
+        model = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32)
+        trainer = kind(model=model, args=config, train_dataset=Dataset.from_list(rows), processing_class=tokenizer)
+        trainer.train()
+        losses[kind] = [log["loss"] for log in trainer.state.log_history if "loss" in log]
+    theirs, ours = losses.values()
+    assert len(theirs) == 4 and theirs[0] - theirs[-1] > 0.01
+    assert ours == pytest.approx(theirs, abs=1e-4)
