@@ -130,11 +130,19 @@ class Server:
 
     isolation: bubblewrap, landlock or none. binds: further read-only folders (toolchains), bubblewrap only.
     python_rules: whether an attack's system call kills (Python) or is merely refused (other runtimes).
+    tests: limits of a server that runs trusted tests one after the other instead of forking (oracle.serve).
     It starts in the background: `wait` before use.
     """
 
-    def __init__(self, isolation: str, file_mib: int, binds: Iterable[str] = (), python_rules: bool = True) -> None:
-        self.isolation = isolation
+    def __init__(
+        self,
+        isolation: str,
+        file_mib: int,
+        binds: Iterable[str] = (),
+        python_rules: bool = True,
+        tests: dict | None = None,
+    ) -> None:
+        self.isolation, self.tests = isolation, tests
         self.uid = _next_uid()
         self.scratch: str | None = None
         self.sock, theirs = socket.socketpair()
@@ -186,6 +194,7 @@ class Server:
                 "scratch": scratch,
                 "uid": None if self.isolation == "bubblewrap" else self.uid,
                 "packages": site,
+                "tests": self.tests,
                 "readable": readable,
             }
         )

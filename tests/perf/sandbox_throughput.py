@@ -8,6 +8,7 @@ its own evaluator does; bubblewrap per sample, the usual hardened answer, with p
 
 import collections
 import concurrent.futures
+import functools
 import gzip
 import json
 import os
@@ -34,7 +35,7 @@ def problems() -> list[dict]:
         return [json.loads(row) for row in rows]
 
 
-def ours(rows: list[dict], name: str) -> list[bool]:
+def ours(rows: list[dict], name: str, trusted: bool) -> list[bool]:
     """Trusted oracle on one backend, rooms started within the measured time."""
     jobs = (
         Job(
@@ -42,6 +43,7 @@ def ours(rows: list[dict], name: str) -> list[bool]:
             test=row["test"],
             entry_point=row["entry_point"],
             prompt=row["prompt"],
+            trusted_test=trusted,
         )
         for row in rows
     )
@@ -77,8 +79,14 @@ def bubblewrap_each(rows: list[dict]) -> list[bool]:
 def main() -> None:
     """Prints a table of medians over rounds, peers interleaved so that a busy moment hits all of them."""
     rows = problems()
-    runners = {f"ours, {name}": (lambda rows, name=name: ours(rows, name)) for name in ("bubblewrap", "landlock")
-               if self_test(name) is None}  # fmt: skip
+    held = [name for name in ("bubblewrap", "landlock") if self_test(name) is None]
+    runners = {
+        f"ours, {name}, {'trusted tests in one process' if trusted else 'a process per test'}": functools.partial(
+            ours, name=name, trusted=trusted
+        )
+        for name in held
+        for trusted in (True, False)
+    }
     if self_test("bubblewrap") is None and Path("/usr/bin/python3").exists():
         runners["bubblewrap per sample"] = bubblewrap_each
     try:
