@@ -12,6 +12,7 @@ import itertools
 import json
 import os
 import re
+import select
 import shutil
 import signal
 import socket
@@ -244,8 +245,9 @@ class Server:
         command += ["--seccomp", str(rules), "--", executable, "-s", "-S", "-P", "-B", "-c", _BOOT]
         command += [str(control), self._settings("/tmp", site), "/sandbox"]
         if self.uid is not None:
-            order = json.dumps({"uid": self.uid, "folders": binder.staged, "command": command})
-            command = [sys.executable, "-I", "-S", "-B", str(_HERE / "stage.py"), order]
+            folders = [path for pair in binder.staged.items() for path in pair]
+            stager = [sys.executable, "-I", "-S", "-B", str(_HERE / "stage.py")]
+            command = [*stager, str(self.uid), str(len(binder.staged)), *folders, *command]
         return command, [rules]
 
     def inner(self) -> list[int]:
@@ -258,20 +260,33 @@ class Server:
         except OSError:
             return []
 
+    def hang_up(self) -> None:
+        """Tells the server to end, without waiting for it."""
+        self.sock.close()
+
     def close(self) -> None:
         """Ends the server; its namespace, or its death, ends whatever it held. Leaves no process and no file."""
-        self.sock.close()
-        try:
-            self.process.wait(timeout=2)
-        except subprocess.TimeoutExpired:
+        self.hang_up()
+        if not self._ended(within_s=2):
             for pid in self.inner():  # first what bubblewrap watches: it would outlive bubblewrap
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             self.process.kill()
-            self.process.wait()
+        self.process.wait()
         self.process.stderr.close()
         if self.scratch:
             try:
                 shutil.rmtree(self.scratch)
             except (OSError, RecursionError):  # rm copes with folders deeper than Python recurses
                 subprocess.run(["rm", "-rf", self.scratch], check=False)
+
+    def _ended(self, within_s: float) -> bool:
+        """Waits for our process; Popen.wait with a timeout would sleep for up to 50 ms at a time."""
+        try:
+            pidfd = os.pidfd_open(self.process.pid)
+        except ProcessLookupError:
+            return True
+        try:
+            return bool(select.select([pidfd], [], [], within_s)[0])
+        finally:
+            os.close(pidfd)

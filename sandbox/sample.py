@@ -35,20 +35,19 @@ def enter(job: dict, room: dict, stdin: int, stdout: int, stderr: int, report: i
     mib = 1 << 20
     cpu = math.ceil(limits["cpu_s"]) + 1
     wanted = [
-        (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_CPU, cpu),
         (resource.RLIMIT_FSIZE, int(limits["file_mib"] * mib)),
         (resource.RLIMIT_NOFILE, 256),
-        (resource.RLIMIT_MSGQUEUE, 0),
     ]
     if limits.get("address_space", True):
         wanted.append((resource.RLIMIT_AS, int(limits["memory_mib"] * mib)))
     if room["counts_processes"]:
         wanted.append((resource.RLIMIT_NPROC, int(limits["processes"]) + 1))  # the fork server is one of them
     for what, most in wanted:
-        hard = resource.getrlimit(what)[1]
-        most = most if hard == resource.RLIM_INFINITY else min(most, hard)
-        resource.setrlimit(what, (most, most))
+        try:
+            resource.setrlimit(what, (most, most))
+        except ValueError:  # the user's own limit is lower already
+            continue
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if room["isolation"] == "landlock":
         kernel.landlock_enter(room["ruleset"])

@@ -56,7 +56,7 @@ class Room:
         sys.argv = ["program.py"]
         site.setquit()
         site.sethelper()
-        for name in WARM:
+        for name in WARM if settings["tests"] is None else ():  # one process imports once, whatever it needs
             importlib.import_module(name)
         self.ruleset = None
         if self.isolation == "landlock":
@@ -263,7 +263,8 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     random.seed(0)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    for what in (resource.RLIMIT_CORE, resource.RLIMIT_MSGQUEUE):
+        resource.setrlimit(what, (0, 0))
     control = socket.socket(fileno=int(sys.argv[1]))
     settings = json.loads(sys.argv[2])
     room = Room(settings)

@@ -128,8 +128,15 @@ class Worker:
 
     def close(self) -> None:
         """Ends all rooms."""
+        self.hang_up()
         for room in (self.candidates, self.tests, self.trusted_tests):
             room.close()
+
+    def hang_up(self) -> None:
+        """Lets all rooms end at the same time, before close waits for each."""
+        for room in (self.candidates, self.tests, self.trusted_tests):
+            if room.server:
+                room.server.hang_up()
 
     def _verdict(self, status: str, **fields) -> Verdict:
         return Verdict(status, backend=self.backend, **fields)
