@@ -274,7 +274,7 @@ class Server:
             self.process.kill()
         self.process.wait()
         self.process.stderr.close()
-        if self.scratch:
+        if self.scratch and os.path.exists(self.scratch):
             try:
                 shutil.rmtree(self.scratch)
             except (OSError, RecursionError):  # rm copes with folders deeper than Python recurses

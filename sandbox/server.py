@@ -5,6 +5,7 @@ Reads jobs from a control socket, writes one report per job. It is process 1 of 
 Samples can reach neither its memory (not dumpable, ptrace refused) nor its socket (closed before they start).
 """
 
+import contextlib
 import ctypes
 import fcntl
 import gc
@@ -141,7 +142,7 @@ def _run(control: socket.socket, room: Room, job: dict, stdin: int, channel: int
     readers = [read for read, _ in pipes]
     pidfd = os.pidfd_open(pid)
     try:
-        why, outputs = _watch(control, watch, pidfd, readers, job["limits"])
+        why, outputs = _watch(control, room, watch, pid, pidfd, readers, job["limits"])
         ended, cpu_s, clean = _end(room, pid, pidfd, readers, outputs, job["limits"])
     finally:
         for descriptor in (*readers, pidfd):
@@ -166,7 +167,7 @@ def _run(control: socket.socket, room: Room, job: dict, stdin: int, channel: int
     }
 
 
-def _watch(control, watch, pidfd: int, readers: list[int], limits: dict):
+def _watch(control, room: Room, watch, pid: int, pidfd: int, readers: list[int], limits: dict):
     """Reads output and looks at the clock until the sample ends, exceeds a limit, or the host says stop."""
     most = int(limits["output_kib"] * 1024)
     bounds = {readers[0]: most, readers[1]: most, readers[2]: 1 << 16}
@@ -183,7 +184,8 @@ def _watch(control, watch, pidfd: int, readers: list[int], limits: dict):
             if descriptor == control.fileno():
                 message, _ = receive(control)
                 if message is None:
-                    os._exit(0)  # the host is gone: so is this room
+                    _kill(room, pid)
+                    _leave(room)  # the host is gone: so is this room
                 # The test has hung up. A decent candidate ends by itself, with its output and its reason complete.
                 stop_at = time.monotonic() + message["grace_s"]
                 continue
@@ -206,10 +208,7 @@ def _watch(control, watch, pidfd: int, readers: list[int], limits: dict):
 
 def _end(room: Room, pid: int, ended: int, readers: list[int], outputs: dict, limits: dict) -> tuple[int, float, bool]:
     """Kills what is left, reaps it, drains the pipes. Returns wait status, CPU seconds, whether nothing survived."""
-    try:
-        os.kill(-1 if room.isolation == "bubblewrap" else pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
+    _kill(room, pid)
     cpu_s, status, deadline = 0.0, 0, time.monotonic() + 5
     select.select([ended], [], [], 5)  # the sample itself first, without spinning
     while True:
@@ -236,6 +235,20 @@ def _end(room: Room, pid: int, ended: int, readers: list[int], outputs: dict, li
         except BlockingIOError:
             pass
     return status, cpu_s, True
+
+
+def _kill(room: Room, pid: int) -> None:
+    """Everything in the namespace, or the one process that a sample without a namespace can be."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(-1 if room.isolation == "bubblewrap" else pid, signal.SIGKILL)
+
+
+def _leave(room: Room) -> None:
+    """Ends the room; a scratch folder on the host's disk goes with it, also when the host was killed."""
+    if room.isolation != "bubblewrap" and _sweep(room):
+        with contextlib.suppress(OSError):
+            os.rmdir(room.scratch)
+    os._exit(0)
 
 
 def _sweep(room: Room) -> bool:
@@ -270,7 +283,7 @@ def main() -> None:
     room = Room(settings)
     if settings["tests"] is None:
         serve(control, room)
-        return
+        _leave(room)
     # Process 1 of a namespace is deaf to signals without a handler, so the tests run in a child of it.
     pid = os.fork()
     if pid == 0:
@@ -282,3 +295,4 @@ def main() -> None:
         os._exit(0)
     control.close()
     os.waitpid(pid, 0)
+    _leave(room)
