@@ -110,6 +110,9 @@ def main(argv: list[str] | None = None) -> int:
     except SandboxError as error:
         print(error, file=sys.stderr)
         return 2
+    except BrokenPipeError:  # `| head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     finally:
         close()
 

@@ -95,7 +95,7 @@ class Peer:
     def _read(self, count: int) -> bytes:
         while len(self.ahead) < count:
             try:
-                piece = self.sock.recv(1 << 18)
+                piece = self.sock.recv(1 << 16)
             except OSError:
                 piece = b""
             if not piece:

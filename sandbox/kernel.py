@@ -7,7 +7,6 @@ linux/prctl.h.
 import contextlib
 import ctypes
 import os
-import platform
 import struct
 
 from sandbox import syscalls
@@ -40,11 +39,11 @@ def prctl(option: int, value: int, pointer: int = 0) -> None:
 
 def supported_architecture() -> bool:
     """Whether the filter below knows this machine's system call numbers."""
-    return platform.machine() in _ARCHITECTURES
+    return os.uname().machine in _ARCHITECTURES
 
 
 def _numbers(table: dict[str, tuple[int | None, int | None]]) -> list[int]:
-    column = _ARCHITECTURES[platform.machine()][0]
+    column = _ARCHITECTURES[os.uname().machine][0]
     return [pair[column] for pair in table.values() if pair[column] is not None]
 
 
@@ -82,7 +81,7 @@ def _not_process_one(number: int) -> list[bytes]:
 
 
 def _program(rules: list[bytes]) -> bytes:
-    machine = platform.machine()
+    machine = os.uname().machine
     start = [
         _instruction(_LOAD, _ARCH),
         _instruction(_EQUAL, _ARCHITECTURES[machine][1], 1, 0),
@@ -95,7 +94,7 @@ def _program(rules: list[bytes]) -> bytes:
 
 
 def _number(name: str) -> int:
-    return syscalls.BY_ARGUMENT[name][_ARCHITECTURES[platform.machine()][0]]
+    return syscalls.BY_ARGUMENT[name][_ARCHITECTURES[os.uname().machine][0]]
 
 
 _NAMING_A_PROCESS = ("kill", "tkill", "tgkill", "pidfd_open", "prlimit64")

@@ -12,6 +12,7 @@ import itertools
 import json
 import os
 import re
+import select
 import shutil
 import signal
 import socket
@@ -130,11 +131,19 @@ class Server:
 
     isolation: bubblewrap, landlock or none. binds: further read-only folders (toolchains), bubblewrap only.
     python_rules: whether an attack's system call kills (Python) or is merely refused (other runtimes).
+    tests: limits of a server that runs trusted tests one after the other instead of forking (oracle.serve).
     It starts in the background: `wait` before use.
     """
 
-    def __init__(self, isolation: str, file_mib: int, binds: Iterable[str] = (), python_rules: bool = True) -> None:
-        self.isolation = isolation
+    def __init__(
+        self,
+        isolation: str,
+        file_mib: int,
+        binds: Iterable[str] = (),
+        python_rules: bool = True,
+        tests: dict | None = None,
+    ) -> None:
+        self.isolation, self.tests = isolation, tests
         self.uid = _next_uid()
         self.scratch: str | None = None
         self.sock, theirs = socket.socketpair()
@@ -186,6 +195,7 @@ class Server:
                 "scratch": scratch,
                 "uid": None if self.isolation == "bubblewrap" else self.uid,
                 "packages": site,
+                "tests": self.tests,
                 "readable": readable,
             }
         )
@@ -235,8 +245,9 @@ class Server:
         command += ["--seccomp", str(rules), "--", executable, "-s", "-S", "-P", "-B", "-c", _BOOT]
         command += [str(control), self._settings("/tmp", site), "/sandbox"]
         if self.uid is not None:
-            order = json.dumps({"uid": self.uid, "folders": binder.staged, "command": command})
-            command = [sys.executable, "-I", "-S", "-B", str(_HERE / "stage.py"), order]
+            folders = [path for pair in binder.staged.items() for path in pair]
+            stager = [sys.executable, "-I", "-S", "-B", str(_HERE / "stage.py")]
+            command = [*stager, str(self.uid), str(len(binder.staged)), *folders, *command]
         return command, [rules]
 
     def inner(self) -> list[int]:
@@ -249,20 +260,33 @@ class Server:
         except OSError:
             return []
 
+    def hang_up(self) -> None:
+        """Tells the server to end, without waiting for it."""
+        self.sock.close()
+
     def close(self) -> None:
         """Ends the server; its namespace, or its death, ends whatever it held. Leaves no process and no file."""
-        self.sock.close()
-        try:
-            self.process.wait(timeout=2)
-        except subprocess.TimeoutExpired:
+        self.hang_up()
+        if not self._ended(within_s=2):
             for pid in self.inner():  # first what bubblewrap watches: it would outlive bubblewrap
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             self.process.kill()
-            self.process.wait()
+        self.process.wait()
         self.process.stderr.close()
-        if self.scratch:
+        if self.scratch and os.path.exists(self.scratch):
             try:
                 shutil.rmtree(self.scratch)
             except (OSError, RecursionError):  # rm copes with folders deeper than Python recurses
                 subprocess.run(["rm", "-rf", self.scratch], check=False)
+
+    def _ended(self, within_s: float) -> bool:
+        """Waits for our process; Popen.wait with a timeout would sleep for up to 50 ms at a time."""
+        try:
+            pidfd = os.pidfd_open(self.process.pid)
+        except ProcessLookupError:
+            return True
+        try:
+            return bool(select.select([pidfd], [], [], within_s)[0])
+        finally:
+            os.close(pidfd)

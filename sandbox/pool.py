@@ -99,4 +99,6 @@ def _stream(jobs: Iterator[Job], name: str, count: int) -> Iterator[Verdict]:
     finally:
         threads.shutdown(wait=True, cancel_futures=True)
         for worker in everyone:
+            worker.hang_up()
+        for worker in everyone:
             worker.close()

@@ -1,11 +1,9 @@
-"""One sample, from fork to exit: the process that holds untrusted code, or the test that judges it.
+"""One sample, from fork to exit: the process that holds untrusted code.
 
 Runs inside the room, in a child of the fork server. Everything it says about itself on the report pipe is a claim:
 the server trusts it for failures only, and a test's verdict comes from the oracle's process, never the candidate's.
 """
 
-import ast
-import builtins
 import errno
 import fcntl
 import linecache
@@ -20,7 +18,7 @@ import traceback
 import types
 
 from sandbox import kernel
-from sandbox.channel import CandidateGone, Peer
+from sandbox.channel import Peer
 from sandbox.encode import encode
 
 REPORT, CHANNEL, FIRST_KEPT = 3, 4, 900  # descriptors of a sample; from FIRST_KEPT on: the fork server's open folders
@@ -37,20 +35,19 @@ def enter(job: dict, room: dict, stdin: int, stdout: int, stderr: int, report: i
     mib = 1 << 20
     cpu = math.ceil(limits["cpu_s"]) + 1
     wanted = [
-        (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_CPU, cpu),
         (resource.RLIMIT_FSIZE, int(limits["file_mib"] * mib)),
         (resource.RLIMIT_NOFILE, 256),
-        (resource.RLIMIT_MSGQUEUE, 0),
     ]
     if limits.get("address_space", True):
         wanted.append((resource.RLIMIT_AS, int(limits["memory_mib"] * mib)))
     if room["counts_processes"]:
         wanted.append((resource.RLIMIT_NPROC, int(limits["processes"]) + 1))  # the fork server is one of them
     for what, most in wanted:
-        hard = resource.getrlimit(what)[1]
-        most = most if hard == resource.RLIM_INFINITY else min(most, hard)
-        resource.setrlimit(what, (most, most))
+        try:
+            resource.setrlimit(what, (most, most))
+        except ValueError:  # the user's own limit is lower already
+            continue
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if room["isolation"] == "landlock":
         kernel.landlock_enter(room["ruleset"])
@@ -58,7 +55,8 @@ def enter(job: dict, room: dict, stdin: int, stdout: int, stderr: int, report: i
         kernel.install_filter(kernel.sample_filter(os.getpid()))
 
 
-def _say(**claim: object) -> None:
+def say(**claim: object) -> None:
+    """One claim about how this process fared, on the report pipe."""
     os.write(REPORT, encode(claim))
 
 
@@ -87,10 +85,11 @@ def _say_error(error: BaseException, status: str | None = None) -> None:
         status = status or classify(error)
     except BaseException:
         text, status = "", status or "exception"
-    _say(status=status, exception_type=type(error).__name__[:100], exception_message=text)
+    say(status=status, exception_type=type(error).__name__[:100], exception_message=text)
 
 
-def _compile(source: bytes, name: str) -> types.CodeType:
+def compile_source(source: bytes, name: str) -> types.CodeType:
+    """Code of a module whose lines tracebacks can quote; raises what compile raises."""
     code = source.decode("utf-8", "surrogatepass")
     linecache.cache[name] = (len(code), None, code.splitlines(keepends=True), name)
     return compile(code, name, "exec", dont_inherit=True)
@@ -101,7 +100,7 @@ def _load(source: bytes, module_name: str) -> dict:
     module = types.ModuleType(module_name)
     sys.modules[module_name] = module
     try:
-        code = _compile(source, "program.py")
+        code = compile_source(source, "program.py")
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         _say_error(error, "memory" if type(error) is MemoryError else "compile_error")
         leave(1)
@@ -148,11 +147,12 @@ def run_program(job: dict) -> None:
     except BaseException as error:
         _say_error(error)
         leave(1)
-    _say(status="ok")
+    say(status="ok")
     leave(0)
 
 
-def _channel() -> socket.socket:
+def channel() -> socket.socket:
+    """The socket that joins candidate and test."""
     return socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, CHANNEL)
 
 
@@ -160,102 +160,8 @@ def run_candidate(job: dict) -> None:
     """Defines the candidate and answers calls until the oracle hangs up."""
     # ctypes and the room's own modules are of no use to a candidate; what it breaks here it breaks for itself.
     namespace = _load(job["program"], "candidate")
-    Peer(_channel(), "c", namespace).serve()
-    _say(status="ok")
+    Peer(channel(), "c", namespace).serve()
     leave(0)
-
-
-class _Names(dict):
-    """Built-ins of the test, then the benchmark's prompt, then (noted down) the candidate's module."""
-
-    def __init__(self, peer: Peer, prompt: bytes, entry: str) -> None:
-        super().__init__(vars(builtins))
-        self.peer, self.prompt, self.entry = peer, prompt, entry
-        self.from_prompt: dict | None = None
-        self.borrowed: list[str] = []
-
-    def __missing__(self, name: str) -> object:
-        if self.from_prompt is None:
-            self.from_prompt = {"__name__": "prompt"}
-            exec(_compile(_complete(self.prompt), "prompt.py"), self.from_prompt)
-        if name in self.from_prompt:
-            self[name] = self.from_prompt[name]
-            return self[name]
-        try:
-            self[name] = self.peer.name(name)
-        except NameError:
-            raise KeyError(name) from None
-        self.borrowed.append(name)
-        return self[name]
-
-
-def _complete(prompt: bytes) -> bytes:
-    """A prompt that ends in a signature without a body still defines its helpers."""
-    try:
-        ast.parse(prompt)
-        return prompt
-    except SyntaxError:
-        return prompt.rstrip() + b"\n    pass\n"
-
-
-def run_oracle(job: dict) -> None:
-    """Runs the benchmark's test; `candidate` and every name it lacks are calls into the other process."""
-    peer = Peer(_channel(), "o")
-    entry = job["entry_point"]
-    names = _Names(peer, job["prompt"], entry)
-    module = sys.modules["test"] = types.ModuleType("test")
-    namespace = module.__dict__
-    namespace["__builtins__"] = names
-    try:
-        code = _compile(job["test"], "test.py")
-    except Exception as error:
-        _say(outcome="bad_test", exception_type=type(error).__name__, exception_message=str(error)[:500])
-        leave(1)
-    try:
-        candidate = namespace["candidate"] = peer.name(entry)
-        if entry.isidentifier():
-            namespace[entry] = candidate
-        exec(code, namespace)
-        check = namespace.get("check")
-        if isinstance(check, types.FunctionType) and not _calls_check(job["test"]):
-            check(candidate)
-        outcome, error = "pass", None
-    except CandidateGone as gone:
-        outcome, error = "gone", gone
-    except BaseException as raised:
-        error = raised
-        outcome = "fail"
-        if raised is peer.raised:
-            outcome = "raised"
-        elif isinstance(raised, MemoryError):
-            outcome = "memory"
-    if peer.broken:  # whatever a test's bare `except:` made of it
-        outcome, error = "gone", CandidateGone(peer.broken)
-    text = "" if error is None else str(error)[:500]
-    if outcome == "fail" and not text:
-        text = _failing_line(error)
-    _say(
-        outcome=outcome,
-        borrowed=names.borrowed,
-        exception_type=None if error is None else type(error).__name__,
-        exception_message=text or None,
-        category=classify(error) if outcome == "raised" else None,
-    )
-    leave(0)
-
-
-def _calls_check(test: bytes) -> bool:
-    """Whether the test ends by calling check itself (HumanEvalPack) instead of leaving that to us (HumanEval)."""
-    if not any(line.startswith(b"check(") for line in test.splitlines()):
-        return False
-    called = (node.value.func for node in ast.parse(test).body if isinstance(getattr(node, "value", None), ast.Call))
-    return any(isinstance(function, ast.Name) and function.id == "check" for function in called)
-
-
-def _failing_line(error: BaseException) -> str:
-    """Source of the innermost line of the test that failed, bounded."""
-    lines = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == "test.py"]
-    return (lines[-1].line or "")[:300] if lines else ""
 
 
 def run_command(job: dict) -> None:
@@ -273,4 +179,4 @@ def run_command(job: dict) -> None:
         leave(1)
 
 
-ROLES = {"program": run_program, "candidate": run_candidate, "oracle": run_oracle, "command": run_command}
+ROLES = {"program": run_program, "candidate": run_candidate, "command": run_command}

@@ -5,11 +5,13 @@ Reads jobs from a control socket, writes one report per job. It is process 1 of 
 Samples can reach neither its memory (not dumpable, ptrace refused) nor its socket (closed before they start).
 """
 
-import ctypes  # noqa: F401  loaded before the fork, used by kernel
+import contextlib
+import ctypes
 import fcntl
 import gc
 import importlib
 import json
+import math
 import os
 import random
 import resource
@@ -20,7 +22,7 @@ import socket
 import sys
 import time
 
-from sandbox import kernel, sample, usage
+from sandbox import kernel, oracle, sample, usage
 from sandbox.control import receive, send
 from sandbox.decode import BadMessage, decode
 from sandbox.encode import encode
@@ -29,6 +31,11 @@ WARM = (
     "typing math collections re itertools functools heapq bisect string copy json datetime operator random traceback"
 ).split()
 TICK_S = 0.03
+_ROLES = {**sample.ROLES, "oracle": oracle.run}
+
+# fork(2) itself: os.fork would run hooks of threading and random in every child, half of a small sample's cost. This
+# process has one thread, so there is nothing to repair; `random` is seeded once, alike in every room.
+_fork = ctypes.PyDLL(None).fork
 
 
 class Room:
@@ -50,7 +57,7 @@ class Room:
         sys.argv = ["program.py"]
         site.setquit()
         site.sethelper()
-        for name in WARM:
+        for name in WARM if settings["tests"] is None else ():  # one process imports once, whatever it needs
             importlib.import_module(name)
         self.ruleset = None
         if self.isolation == "landlock":
@@ -119,11 +126,11 @@ def _run(control: socket.socket, room: Room, job: dict, stdin: int, channel: int
     """Forks one sample, watches it, and says how it ended."""
     started = time.monotonic()
     pipes = [os.pipe() for _ in range(3)]
-    pid = os.fork()
+    pid = _fork()
     if pid == 0:
         try:
             sample.enter(job, room.view, stdin, pipes[0][1], pipes[1][1], pipes[2][1], channel)
-            sample.ROLES[job["role"]](job)
+            _ROLES[job["role"]](job)
         except BaseException as error:
             os.write(sample.REPORT, encode({"exception_type": "RoomError", "exception_message": repr(error)[:300]}))
         finally:
@@ -133,12 +140,13 @@ def _run(control: socket.socket, room: Room, job: dict, stdin: int, channel: int
             os.close(descriptor)
     watch = usage.Watch(room, job["limits"], pid, started)
     readers = [read for read, _ in pipes]
+    pidfd = os.pidfd_open(pid)
     try:
-        why, outputs = _watch(control, watch, pid, readers, job["limits"])
-        ended, cpu_s, clean = _end(room, pid, readers, outputs, job["limits"])
+        why, outputs = _watch(control, room, watch, pid, pidfd, readers, job["limits"])
+        ended, cpu_s, clean = _end(room, pid, pidfd, readers, outputs, job["limits"])
     finally:
-        for read in readers:
-            os.close(read)
+        for descriptor in (*readers, pidfd):
+            os.close(descriptor)
     most = int(job["limits"]["output_kib"] * 1024)
     if why is None and max(len(outputs[readers[0]]), len(outputs[readers[1]])) > most:
         why = ("output_limit", f"more than {most} bytes printed")
@@ -159,7 +167,7 @@ def _run(control: socket.socket, room: Room, job: dict, stdin: int, channel: int
     }
 
 
-def _watch(control, watch, pid: int, readers: list[int], limits: dict):
+def _watch(control, room: Room, watch, pid: int, pidfd: int, readers: list[int], limits: dict):
     """Reads output and looks at the clock until the sample ends, exceeds a limit, or the host says stop."""
     most = int(limits["output_kib"] * 1024)
     bounds = {readers[0]: most, readers[1]: most, readers[2]: 1 << 16}
@@ -167,39 +175,42 @@ def _watch(control, watch, pid: int, readers: list[int], limits: dict):
     poller = select.poll()
     for descriptor in (*readers, control.fileno()):
         poller.register(descriptor, select.POLLIN)
-    pidfd = os.pidfd_open(pid)
     poller.register(pidfd, select.POLLIN)
-    try:
-        while True:
-            for descriptor, _ in poller.poll(TICK_S * 1000):
-                if descriptor == pidfd:
-                    return None, outputs
-                if descriptor == control.fileno():
-                    message, _ = receive(control)
-                    if message is None:
-                        os._exit(0)  # the host is gone: so is this room
-                    return ("stopped", ""), outputs
-                piece = os.read(descriptor, 1 << 16)
-                if not piece:
-                    poller.unregister(descriptor)
-                    continue
-                outputs[descriptor] += piece
-                if len(outputs[descriptor]) > bounds[descriptor]:
-                    return ("output_limit", f"more than {bounds[descriptor]} bytes printed"), outputs
+    looked, stop_at = time.monotonic(), math.inf
+    while True:
+        for descriptor, _ in poller.poll(TICK_S * 1000):
+            if descriptor == pidfd:
+                return None, outputs
+            if descriptor == control.fileno():
+                message, _ = receive(control)
+                if message is None:
+                    _kill(room, pid)
+                    _leave(room)  # the host is gone: so is this room
+                # The test has hung up. A decent candidate ends by itself, with its output and its reason complete.
+                stop_at = time.monotonic() + message["grace_s"]
+                continue
+            piece = os.read(descriptor, 1 << 16)
+            if not piece:
+                poller.unregister(descriptor)
+                continue
+            outputs[descriptor] += piece
+            if len(outputs[descriptor]) > bounds[descriptor]:
+                return ("output_limit", f"more than {bounds[descriptor]} bytes printed"), outputs
+        now = time.monotonic()
+        if now >= stop_at:
+            return ("stopped", ""), outputs
+        if now - looked >= TICK_S:
+            looked = now
             why = watch.exceeded()
             if why:
                 return why, outputs
-    finally:
-        os.close(pidfd)
 
 
-def _end(room: Room, pid: int, readers: list[int], outputs: dict, limits: dict) -> tuple[int, float, bool]:
+def _end(room: Room, pid: int, ended: int, readers: list[int], outputs: dict, limits: dict) -> tuple[int, float, bool]:
     """Kills what is left, reaps it, drains the pipes. Returns wait status, CPU seconds, whether nothing survived."""
-    try:
-        os.kill(-1 if room.isolation == "bubblewrap" else pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
+    _kill(room, pid)
     cpu_s, status, deadline = 0.0, 0, time.monotonic() + 5
+    select.select([ended], [], [], 5)  # the sample itself first, without spinning
     while True:
         try:
             reaped, code, used = os.wait4(-1, os.WNOHANG)
@@ -226,6 +237,20 @@ def _end(room: Room, pid: int, readers: list[int], outputs: dict, limits: dict) 
     return status, cpu_s, True
 
 
+def _kill(room: Room, pid: int) -> None:
+    """Everything in the namespace, or the one process that a sample without a namespace can be."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(-1 if room.isolation == "bubblewrap" else pid, signal.SIGKILL)
+
+
+def _leave(room: Room) -> None:
+    """Ends the room; a scratch folder on the host's disk goes with it, also when the host was killed."""
+    if room.isolation != "bubblewrap" and _sweep(room):
+        with contextlib.suppress(OSError):
+            os.rmdir(room.scratch)
+    os._exit(0)
+
+
 def _sweep(room: Room) -> bool:
     """Empties the scratch folder; False when something resists."""
     try:
@@ -250,7 +275,24 @@ def main() -> None:
     """Command line: control descriptor, settings as JSON."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-    random.seed()
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    random.seed(0)
+    for what in (resource.RLIMIT_CORE, resource.RLIMIT_MSGQUEUE):
+        resource.setrlimit(what, (0, 0))
     control = socket.socket(fileno=int(sys.argv[1]))
-    serve(control, Room(json.loads(sys.argv[2])))
+    settings = json.loads(sys.argv[2])
+    room = Room(settings)
+    if settings["tests"] is None:
+        serve(control, room)
+        _leave(room)
+    # Process 1 of a namespace is deaf to signals without a handler, so the tests run in a child of it.
+    pid = os.fork()
+    if pid == 0:
+        if room.isolation == "landlock":
+            kernel.landlock_enter(room.ruleset)
+            kernel.install_filter(kernel.sample_filter(os.getpid()))
+        os.chdir(room.scratch)
+        oracle.serve(control, settings["tests"])
+        os._exit(0)
+    control.close()
+    os.waitpid(pid, 0)
+    _leave(room)

@@ -19,6 +19,7 @@ BACKENDS = {"bubblewrap": "bubblewrap", "landlock": "landlock", "unsandboxed": "
 _PATIENCE_S = 20.0  # on top of the wall limit, before a silent room is given up
 _ORACLE_CPU_S = 10.0  # for the test's own work, on top of the candidate's limit
 _ORACLE_MIB = 2048
+_GRACE_S, _GONE_S = 1.0, 10.0  # for a candidate to end once the test is over, or once it broke off
 _RECYCLE_AFTER = 5000  # samples, so that nothing slow can pile up
 
 
@@ -33,8 +34,8 @@ def _bytes(text: str | bytes) -> bytes:
 class Room:
     """A fork server that is started when needed, replaced when in doubt."""
 
-    def __init__(self, backend: str) -> None:
-        self.backend = backend
+    def __init__(self, backend: str, tests: dict | None = None) -> None:
+        self.backend, self.tests = backend, tests
         self.server: Server | None = None
         self.file_mib = self.served = 0
 
@@ -43,7 +44,7 @@ class Room:
         if self.server and (self.file_mib != file_mib or self.served >= _RECYCLE_AFTER):
             self.close()
         if self.server is None:
-            self.server = Server(BACKENDS[self.backend], file_mib)
+            self.server = Server(BACKENDS[self.backend], file_mib, tests=self.tests)
             self.file_mib, self.served = file_mib, 0
 
     def start(self, job: dict, stdin: bytes = b"", channel: socket.socket | None = None) -> None:
@@ -62,10 +63,10 @@ class Room:
         except OSError:
             self.fail()
 
-    def stop(self) -> None:
-        """Asks for the current sample's end; its report follows."""
+    def stop(self, grace_s: float) -> None:
+        """Asks for the current sample's end, by itself or after grace_s seconds by force; its report follows."""
         try:
-            send(self.server.sock, {"stop": True})
+            send(self.server.sock, {"stop": True, "grace_s": grace_s})
         except OSError:
             self.fail()
 
@@ -100,6 +101,7 @@ class Worker:
     def __init__(self, backend: str) -> None:
         self.backend = backend
         self.candidates, self.tests = Room(backend), Room(backend)
+        self.trusted_tests = Room(backend, tests={"memory_mib": _ORACLE_MIB})
 
     def judge(self, job: Job) -> Verdict:
         """The verdict on a job, always: a room that dies is replaced once, then the verdict is `internal`."""
@@ -107,19 +109,34 @@ class Worker:
             try:
                 if job.language != "python":
                     return compiled.judge(job, self.backend)
-                return self._with_oracle(job) if job.test is not None else self._alone(job)
+                if job.test is None:
+                    return self._alone(job)
+                if job.trusted_test:
+                    try:
+                        return self._with_oracle(job, self.trusted_tests)
+                    except RoomDied:  # ended by a limit, perhaps: the room that forks can tell
+                        self.close()
+                return self._with_oracle(job, self.tests)
             except RoomDied:
                 continue
             except SandboxError as error:
+                self.close()  # one of two rooms may be waiting for the other
                 return self._verdict("internal", exception_type="SandboxError", exception_message=str(error))
         return self._verdict(
             "internal", exception_type="RoomDied", exception_message="The room died twice under this program."
         )
 
     def close(self) -> None:
-        """Ends both rooms."""
-        self.candidates.close()
-        self.tests.close()
+        """Ends all rooms."""
+        self.hang_up()
+        for room in (self.candidates, self.tests, self.trusted_tests):
+            room.close()
+
+    def hang_up(self) -> None:
+        """Lets all rooms end at the same time, before close waits for each."""
+        for room in (self.candidates, self.tests, self.trusted_tests):
+            if room.server:
+                room.server.hang_up()
 
     def _verdict(self, status: str, **fields) -> Verdict:
         return Verdict(status, backend=self.backend, **fields)
@@ -130,22 +147,23 @@ class Worker:
         report = self.candidates.report()
         return self._verdict(**explain(report), **outputs(report))
 
-    def _with_oracle(self, job: Job) -> Verdict:
+    def _with_oracle(self, job: Job, tests: Room) -> Verdict:
         limits = dataclasses.asdict(job.limits)
-        self.tests.open(limits["file_mib"])  # both start at once
+        tests.open(limits["file_mib"])  # both start at once
         ours, theirs = socket.socketpair()
         with ours, theirs:
             self.candidates.start(
                 {"role": "candidate", "program": _bytes(job.program), "limits": limits}, _bytes(job.stdin), theirs
             )
             try:
-                self.tests.start(_oracle_job(job, limits), channel=ours)
+                tests.start(_oracle_job(job, limits), channel=ours)
             except RoomDied:
                 self.candidates.close()
                 raise
         try:
-            judged = self.tests.report()
-            self.candidates.stop()
+            judged = tests.report()
+            # Why a candidate is gone is known once it has ended, which a busy machine may delay.
+            self.candidates.stop(_GONE_S if judged["claim"].get("outcome") == "gone" else _GRACE_S)
         except RoomDied:
             self.candidates.close()
             raise

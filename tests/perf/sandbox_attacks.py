@@ -6,6 +6,7 @@ Run it as root and as an unprivileged user, e.g. `setpriv --reuid 65534 --regid 
 """
 
 import collections
+import dataclasses
 import os
 import sys
 from pathlib import Path
@@ -28,8 +29,10 @@ def main(name: str) -> int:
             for attack in ATTACKS:
                 verdict = worker.judge(canaries.job(attack))
                 wrong = canaries.touched(verdict) + left_over(worker)
-                if attack.test is not None and verdict.status == "ok":
-                    wrong.append("fake pass")
+                if attack.test is not None:
+                    again = worker.judge(dataclasses.replace(canaries.job(attack), trusted_test=True))
+                    if "ok" in (verdict.status, again.status):
+                        wrong.append("fake pass")
                 if verdict.status not in attack.expected:
                     wrong.append(
                         f"reported as {verdict.status} ({verdict.exception_type}: {verdict.exception_message})"

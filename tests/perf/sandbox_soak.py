@@ -30,8 +30,12 @@ ORDINARY = [
     (Job("1 / 0"), "exception"),
     (Job("def f(:"), "compile_error"),
     (Job("def f(x): return x * x", test="def check(c):\n    assert c(3) == 9", entry_point="f"), "ok"),
+    (
+        Job("def f(x): return x * x", test="def check(c):\n    assert c(3) == 9", entry_point="f", trusted_test=True),
+        "ok",
+    ),
     (Job("def f(x): return x + x", test="def check(c):\n    assert c(3) == 9", entry_point="f"), "wrong_output"),
-]  # fmt: skip
+]
 
 
 def processes() -> dict[int, int]:

