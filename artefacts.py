@@ -72,7 +72,10 @@ def read_mapping(path: Path) -> dict[str, Any]:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f" line {mark.line + 1}:" if mark else ""
-        raise Refusal(f"{path}:{line} not valid YAML: {getattr(error, 'problem', None) or error}.") from None
+        said = " ".join(str(getattr(error, "problem", None) or error).split())
+        raise Refusal(f"{path}:{line} not valid YAML: {said}.") from None
+    except (TypeError, ValueError) as error:  # a list as a key, a number of 5,000 digits
+        raise Refusal(f"{path}: not valid YAML: {error}.") from None
     if not isinstance(loaded, dict):
         raise Refusal(f"{path}: expected a mapping of keys to values, found {type(loaded).__name__}.")
     return loaded
@@ -191,7 +194,13 @@ def code_key(modules: Iterable[str], config: Any, pins: Iterable[str] = (), inpu
         config: JSON-able configuration.
         pins: distribution names whose version shapes the output (`"pyarrow"`).
         inputs: keys or digests of what is read.
+
+    Raises:
+        Refusal: a package of `pins` is not installed.
     """
+    missing = [name for name in pins if not _is_installed(name)]
+    if missing:
+        raise Refusal(f"the package {missing[0]} is not installed; run `make install`.")
     return hash_of(
         {
             "code": {str(p.relative_to(ROOT)): sha256_of_file(p) for m in modules for p in source_closure(m)},
@@ -201,6 +210,13 @@ def code_key(modules: Iterable[str], config: Any, pins: Iterable[str] = (), inpu
             "inputs": list(inputs),
         }
     )
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        return bool(importlib.metadata.version(name))
+    except importlib.metadata.PackageNotFoundError:
+        return False
 
 
 def command_line(main: Callable[[], int | None]) -> Callable[[], int]:
@@ -217,7 +233,7 @@ def command_line(main: Callable[[], int | None]) -> Callable[[], int]:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0
         except KeyboardInterrupt:
-            print("\nStopped; what was finished is kept, and the same command goes on from there.", file=sys.stderr)
+            print("\nStopped; run the same command again, whatever was finished is reused.", file=sys.stderr)
             return 130
 
     return wrapped

@@ -5,6 +5,7 @@ reads build/<mixture>/; writes nothing. Needs no torch and no network.
 
 import argparse
 import random
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -17,9 +18,17 @@ ROWS = 5
 CHARS = 500
 
 
-def rows_of(folder: Path, kind: str) -> list[dict]:
-    """Rows of a stage's kept or rejected shards, in order."""
-    return [row for path in sorted((folder / kind).glob("*.parquet")) for row in pq.read_table(path).to_pylist()]
+def pick(folder: Path, kind: str, column: str, choose: Callable[[list], list[int]]) -> list[dict]:
+    """Rows of a stage chosen by one column; only that column is read of the rows that are not shown.
+
+    Args:
+        choose: all values of the column, in order -> places of the wanted rows.
+    """
+    paths = sorted((folder / kind).glob("*.parquet"))
+    columns = [pq.read_table(path, columns=[column])[column].to_pylist() for path in paths]
+    places = [(number, row) for number, values in enumerate(columns) for row in range(len(values))]
+    wanted = [places[i] for i in choose([value for values in columns for value in values])]
+    return [pq.read_table(paths[number]).slice(row, 1).to_pylist()[0] for number, row in wanted]
 
 
 def excerpt(text: str | None, chars: int = CHARS) -> str:
@@ -32,9 +41,13 @@ def excerpt(text: str | None, chars: int = CHARS) -> str:
 
 def harmonised(build: Path, rows: int, seed: int) -> str:
     """Rows that carry their AlchemistPrompt in the mixture, before and after."""
-    carrying = [row for row in rows_of(build / "09_mixture", "kept") if row["alchemist_prompt"]]
+
+    def some(prompts: list[str | None]) -> list[int]:
+        carrying = [i for i, prompt in enumerate(prompts) if prompt]
+        return random.Random(seed).sample(carrying, min(rows, len(carrying)))
+
     blocks = []
-    for row in random.Random(seed).sample(carrying, min(rows, len(carrying))):
+    for row in pick(build / "09_mixture", "kept", "alchemist_prompt", some):
         after = published_instruction(row["instruction"], row["alchemist_prompt"])
         parts = {"before": row["instruction"], "after": after, "response": row["response"]}
         head = f"row {row['id']} of {row['source']} ({row['language']}, {row['license']}, by {row['generator']})"
@@ -44,13 +57,19 @@ def harmonised(build: Path, rows: int, seed: int) -> str:
 
 def rejections(build: Path, rows: int) -> str:
     """Up to `rows` rejected rows of every reason."""
-    shown: dict[str, list[str]] = {}
+
+    def first_of_each(reasons: list[str]) -> list[int]:
+        places: dict[str, list[int]] = {}
+        for place, reason in enumerate(reasons):
+            places.setdefault(reason, []).append(place)
+        return [place for several in places.values() for place in several[:rows]]
+
+    lines = []
     for stage in sorted(path.parent for path in build.glob("[0-9][0-9]_*/ledger.json")):
-        for row in rows_of(stage, "rejected"):
-            same = shown.setdefault(f"{stage.name}: {row['reason']}", [])
-            if len(same) < rows:
-                same.append(f"  row {row['id']} of {row['source']}\n{excerpt(row['response'], 200)}")
-    return "\n".join(f"{reason}\n" + "\n".join(texts) for reason, texts in shown.items()) or "no row was rejected"
+        for row in pick(stage, "rejected", "reason", first_of_each):
+            lines.append(f"{stage.name}: {row['reason']}, row {row['id']} of {row['source']}")
+            lines.append(excerpt(row["response"], 200))
+    return "\n".join(lines) or "no row was rejected"
 
 
 @command_line

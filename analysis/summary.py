@@ -58,7 +58,8 @@ def summary(build: Path, run_folder: Path, hub: Path) -> str:
 
 
 def _score(result: dict) -> str:
-    return f"{100 * result['pass_at_1']:.1f} +- {100 * result['standard_error']:.1f}"
+    unscored = f" ({len(result['unscored'])} not scored)" if result["unscored"] else ""
+    return f"{100 * result['pass_at_1']:.1f} +- {100 * result['standard_error']:.1f}{unscored}"
 
 
 @command_line

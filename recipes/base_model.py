@@ -63,6 +63,8 @@ def main() -> None:
     if found and found["key"] == key and weights.is_file() and weights.stat().st_size == found["bytes"]:
         print(f"{folder}: unchanged")
         return
+    if folder.exists() and not found and any(folder.iterdir()):
+        raise Refusal(f"{folder}: the folder holds files that are not ours to replace; name another one.")
     print(f"{folder}: dequantising {source.name}", file=sys.stderr)
     convert(source, folder)
     record = {

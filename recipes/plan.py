@@ -99,7 +99,7 @@ def show(path: Path, recipe: Recipe, planned: dict[str, Any], gpus: list[str]) -
 
 
 @command_line
-def main() -> int:
+def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m recipes.plan", description=__doc__.split("\n\n")[0])
     parser.add_argument("recipe", type=Path)
     parser.add_argument("--dry-run", action="store_true", help="print the plan and stop, whatever the machine")
@@ -112,7 +112,8 @@ def main() -> int:
             f"{arguments.recipe} needs {recipe.world_size} GPUs and this machine has {len(gpus)}; run it where they "
             "are, or try the recipe that needs none: make train-demo."
         )
-    return 0
+    if not arguments.dry_run and recipe.world_size > 1:
+        raise Refusal(f"{arguments.recipe}: launching {recipe.world_size} processes is not built yet, only planned.")
 
 
 if __name__ == "__main__":

@@ -7,18 +7,22 @@ A run is done when its checkpoint was loaded again and generates the same tokens
 """
 
 import argparse
+import fcntl
+import math
 import os
 import shutil
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from artefacts import Refusal, code_key, command_line, hash_of, read_json, read_mapping, sha256_of_file, write_json
+from artefacts import Refusal, code_key, command_line, hash_of, read_json, sha256_of_file, write_json
 from recipes import recipe as recipes
 from recipes.recipe import Recipe
-from recipes.tokenise import audit, select, show_mask
+from recipes.tokenise import IGNORED, audit, select, show_mask
 
 PINS = ("torch", "transformers", "trl", "accelerate", "datasets")
 CHECKED_TOKENS = 20  # greedy tokens that the reloaded checkpoint must repeat
@@ -34,7 +38,7 @@ def data_revision(data: str) -> str:
     if (folder / "README.md").is_file():
         files = sorted(p for p in folder.rglob("*") if p.is_file())
         return hash_of([[str(p.relative_to(folder)), sha256_of_file(p)] for p in files])
-    if folder.is_dir() or folder.is_absolute() or data.startswith(("build/", ".")):
+    if folder.is_dir() or is_local(data):
         raise Refusal(f"data '{data}': no dataset repository there (README.md is missing); run `make mixture` first.")
     from huggingface_hub import HfApi
 
@@ -45,14 +49,23 @@ def data_revision(data: str) -> str:
         raise Refusal(f"data '{data}': no such folder, and the Hub does not give it ({said}).") from None
 
 
-def base_digest(base: str) -> str:
-    """What exactly is trained: a digest of a folder's files, else the name (the revision is a key of the recipe)."""
-    folder = Path(base)
+def is_local(name: str) -> bool:
+    """True for what can only be meant as a path, whether or not there is something."""
+    return name.startswith(("build/", ".", "/", "~"))
+
+
+def base_digest(recipe: Recipe) -> str:
+    """What exactly is trained: a digest of a folder's files, else the pinned commit on the Hub.
+
+    Raises:
+        Refusal: the base is a path and there is nothing.
+    """
+    folder = Path(recipe.base)
     if folder.is_dir():
         return hash_of([[p.name, sha256_of_file(p)] for p in sorted(folder.iterdir()) if p.is_file()])
-    if base.startswith(("build/", ".", "/")):
-        raise Refusal(f"base '{base}': there is no such folder; run `make base-model` first.")
-    return base
+    if is_local(recipe.base):
+        raise Refusal(f"base '{recipe.base}': there is no such folder; run `make base-model` first.")
+    return f"{recipe.base}@{recipe.base_revision}"
 
 
 def read_rows(recipe: Recipe, revision: str, cache: Path) -> Any:
@@ -100,6 +113,7 @@ def train(path: Path, recipe: Recipe, arguments: dict[str, Any], output: Path, k
     from trl import SFTConfig
 
     revision = data_revision(recipe.data)
+    config = SFTConfig(**arguments, output_dir=str(output / "checkpoints"), disable_tqdm=not sys.stderr.isatty())
     tokenizer = transformers.AutoTokenizer.from_pretrained(recipe.base, revision=recipe.base_revision or "main")
     tokenizer.pad_token = recipe.pad_token
     rows = read_rows(recipe, revision, output.parent / "cache")
@@ -107,33 +121,38 @@ def train(path: Path, recipe: Recipe, arguments: dict[str, Any], output: Path, k
     counts = audit(selection, tokenizer, str(path))
     dataset = Dataset.from_list([{"input_ids": r.input_ids, "labels": r.labels} for r in selection.rows])
 
-    shutil.rmtree(output, ignore_errors=True)
-    output.mkdir(parents=True)
     transformers.set_seed(arguments["seed"])
     model = transformers.AutoModelForCausalLM.from_pretrained(
-        recipe.base, revision=recipe.base_revision or "main", dtype=torch.float32, attn_implementation="sdpa"
+        recipe.base,
+        revision=recipe.base_revision or "main",
+        dtype=torch.float32,
+        attn_implementation="sdpa",
+        use_safetensors=True,
     )
-    config = SFTConfig(**arguments, output_dir=str(output / "checkpoints"), disable_tqdm=not sys.stderr.isatty())
     trainer = trainer_class(config)(model=model, args=config, train_dataset=dataset, processing_class=tokenizer)
     world_size = trainer.accelerator.num_processes
     if world_size != recipe.world_size:
         raise Refusal(f"{path} is written for world_size {recipe.world_size}, launched with {world_size} process(es).")
-    _check_labels(trainer)
-    steps = len(trainer.get_train_dataloader()) // config.gradient_accumulation_steps * int(config.num_train_epochs)
+    check_labels(trainer, counts["supervised_tokens"])
+    batches = len(trainer.get_train_dataloader()) * config.num_train_epochs
+    steps = math.ceil(batches / config.gradient_accumulation_steps)
     minutes = counts["tokens"] * config.num_train_epochs / (recipe.planned_tokens_per_s * recipe.world_size) / 60
     print(show_audit(counts, steps, minutes, show_mask(selection.rows[0], tokenizer)), flush=True)
+    (output / "run.json").unlink(missing_ok=True)  # from here on, what is in the folder is not finished
     write_json(output / "audit.json", counts)
 
     started = time.monotonic()
     trainer.train()
     seconds = time.monotonic() - started
-    losses = [log["loss"] for log in trainer.state.log_history if "loss" in log]
+    history = trainer.state.log_history
+    losses = [log["loss"] for log in history if "loss" in log] or [history[-1]["train_loss"]]
     checkpoint = _save_and_reload(trainer.model, tokenizer, recipe, output / "model")
     record = {
         "key": key,
         "recipe": str(path),
         "settings": recipe.model_dump() | arguments,
         "data_revision": revision,
+        "data_licences": sorted(rows.unique("license")),
         **counts,
         "steps": trainer.state.global_step,
         "loss_first": losses[0],
@@ -166,15 +185,44 @@ def trainer_class(config: Any) -> type:
     return OwnLossSFTTrainer if config.use_cpu else SFTTrainer
 
 
-def _check_labels(trainer: Any) -> None:
-    """The first batch as the trainer builds it must leave most prompts out of the loss.
+def check_labels(trainer: Any, supervised_tokens: int) -> None:
+    """What the trainer supervises after packing, and in a batch after collating, is what was audited.
 
-    TRL can silently supervise every token (it does with `messages` and `completion_only_loss`); this looks at what
-    it really does, after packing and collating.
+    TRL can silently supervise every token (it does with `messages` and `completion_only_loss`).
+
+    Raises:
+        Refusal: it is not.
     """
-    labels = next(iter(trainer.get_train_dataloader()))["labels"]
-    ignored = (labels == -100).sum().item()
-    assert 0 < ignored < labels.numel(), f"{ignored} of {labels.numel()} labels of the first batch are masked"
+
+    def supervised(labels: Any) -> int:
+        return sum(label != IGNORED for label in labels)
+
+    packed = trainer.train_dataset
+    found = sum(supervised(labels) for labels in packed["labels"])
+    if found != supervised_tokens:
+        raise Refusal(f"the trainer supervises {found} tokens and the audit counted {supervised_tokens}; not started.")
+    batch = trainer.data_collator([packed[0]])["labels"].flatten().tolist()
+    if supervised(batch) != supervised(packed[0]["labels"]):
+        raise Refusal(f"a batch supervises {supervised(batch)} tokens of a row of {supervised(packed[0]['labels'])}.")
+
+
+@contextmanager
+def claimed(output: Path) -> Iterator[None]:
+    """Make `output` a run's folder and hold it, so that nothing but an earlier run is ever replaced in it.
+
+    Raises:
+        Refusal: it holds files that are no run's, or another process is training into it.
+    """
+    marker = output / ".run.lock"
+    if output.exists() and not marker.exists() and any(output.iterdir()):
+        raise Refusal(f"--output {output}: the folder holds files that are no run's; name another one.")
+    output.mkdir(parents=True, exist_ok=True)
+    with marker.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Refusal(f"{output}: another process is training into this folder; wait for it or end it.") from None
+        yield
 
 
 def _save_and_reload(model: Any, tokenizer: Any, recipe: Recipe, folder: Path) -> dict[str, Any]:
@@ -184,11 +232,16 @@ def _save_and_reload(model: Any, tokenizer: Any, recipe: Recipe, folder: Path) -
     model.eval().config.use_cache = True
     for parameter in model.parameters():  # not model.to(): it would round the rotary frequencies too, a buffer
         parameter.data = parameter.data.to(getattr(torch, recipe.save_dtype))
+    shutil.rmtree(folder, ignore_errors=True)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     for path in folder.iterdir():
         os.chmod(path, 0o644)  # safetensors files are written 0600
-    again = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype="auto").to(model.device).eval()
+    again = (
+        transformers.AutoModelForCausalLM.from_pretrained(folder, dtype="auto", use_safetensors=True)
+        .to(model.device)
+        .eval()
+    )
     assert next(again.parameters()).dtype == getattr(torch, recipe.save_dtype), "the checkpoint has another dtype"
     question = [{"role": "user", "content": "Write a Python function that adds two numbers."}]
     inputs = tokenizer.apply_chat_template(question, add_generation_prompt=True, return_tensors="pt").to(model.device)
@@ -216,14 +269,19 @@ def main() -> None:
     given = parser.parse_args()
     output = given.output or Path("build/runs") / f"{given.recipe.parent.name}-{given.recipe.stem}"
     overrides = {name: value for name in ("base", "data") if (value := getattr(given, name))}
-    settings = read_mapping(given.recipe) | overrides
-    inputs = [data_revision(str(settings.get("data"))), base_digest(str(settings.get("base")))]
-    key = code_key(["recipes.sft"], settings, PINS, inputs)
+    recipe, theirs = recipes.ours(given.recipe, overrides)
+    if recipe.base_revision is None and not Path(recipe.base).is_dir() and not is_local(recipe.base):
+        raise Refusal(
+            f"{given.recipe}: base '{recipe.base}' is on the Hub; pin it with base_revision (40 hex digits)."
+        )
+    inputs = [data_revision(recipe.data), base_digest(recipe)]
+    key = code_key(["recipes.sft"], recipe.model_dump() | theirs, PINS, inputs)
     if done := is_done(output, key):
         print(f"{output}: unchanged ({done['tokens']:,} tokens, {done['steps']} steps)")
         return
     recipe, arguments = recipes.load(given.recipe, overrides)
-    record = train(given.recipe, recipe, arguments, output, key)
+    with claimed(output):
+        record = train(given.recipe, recipe, arguments, output, key)
     print(
         f"{output}: {record['tokens']:,} tokens in {record['seconds'] / 60:.1f} min, "
         f"loss {record['loss_first']:.3f} -> {record['loss_last']:.3f}; the reloaded checkpoint repeats "

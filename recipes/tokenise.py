@@ -11,7 +11,6 @@ The ids and labels go to TRL as they are: it packs them, and neither truncates n
 
 import random
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,7 +51,8 @@ def tokenise(row: dict[str, Any], tokenizer: Any) -> TokenisedRow | None:
             with EOS; either would train on something else than what is generated from.
     """
     user, assistant = messages(row)
-    if any(special in turn["content"] for turn in (user, assistant) for special in tokenizer.all_special_tokens):
+    special = [token.content for token in tokenizer.added_tokens_decoder.values() if token.special]
+    if any(token in turn["content"] for turn in (user, assistant) for token in special):
         return None
     prompt = tokenizer.apply_chat_template([user], add_generation_prompt=True, return_dict=False)
     whole = tokenizer.apply_chat_template([user, assistant], return_dict=False)
@@ -65,35 +65,32 @@ def tokenise(row: dict[str, Any], tokenizer: Any) -> TokenisedRow | None:
     return TokenisedRow(row["id"], row["source"], whole, labels)
 
 
-def select(
-    rows: Iterable[dict[str, Any]], tokenizer: Any, max_length: int, sample_tokens: int | None, seed: int
-) -> Selection:
+def select(rows: Any, tokenizer: Any, max_length: int, sample_tokens: int | None, seed: int) -> Selection:
     """Tokenise rows, drop those over `max_length` tokens (never cut), take a seeded sample of `sample_tokens` tokens.
 
-    The sample keeps the order of the data; rows are taken in a shuffled order until one would not fit. Without
-    `sample_tokens` all rows are taken.
+    Rows are looked at in a shuffled order until the sample is full, so that a small sample of a large mixture is
+    quick; the sample keeps the order of the data. Without `sample_tokens` all rows are taken.
+
+    Args:
+        rows: sequence of rows of the mixture (a `datasets.Dataset`, a list).
     """
     dropped: dict[str, Counter[str]] = {"over_max_length": Counter(), "spells_a_special_token": Counter()}
-    fitting, rows_in = [], 0
-    for rows_in, row in enumerate(rows, start=1):  # noqa: B007 - the count outlives the loop
+    taken: dict[int, TokenisedRow] = {}
+    total = looked_at = 0
+    for index in random.Random(seed).sample(range(len(rows)), len(rows)):
+        row = rows[index]
         tokenised = tokenise(row, tokenizer)
-        if tokenised is None:
-            dropped["spells_a_special_token"][row["source"]] += 1
-        elif len(tokenised.input_ids) > max_length:
-            dropped["over_max_length"][row["source"]] += 1
-        else:
-            fitting.append(tokenised)
-    kept = fitting
-    if sample_tokens is not None:
-        total, taken = 0, []
-        for index in random.Random(seed).sample(range(len(fitting)), len(fitting)):
-            total += len(fitting[index].input_ids)
-            if total > sample_tokens:
+        if tokenised is not None and len(tokenised.input_ids) <= max_length:
+            total += len(tokenised.input_ids)
+            if sample_tokens is not None and total > sample_tokens:
                 break
-            taken.append(index)
-        kept = [fitting[i] for i in sorted(taken)]
+            taken[index] = tokenised
+        else:
+            reason = "spells_a_special_token" if tokenised is None else "over_max_length"
+            dropped[reason][row["source"]] += 1
+        looked_at += 1
     counted = {reason: dict(sorted(by_source.items())) for reason, by_source in dropped.items() if by_source}
-    return Selection(kept, rows_in, counted, len(fitting) - len(kept))
+    return Selection([taken[i] for i in sorted(taken)], len(rows), counted, len(rows) - looked_at)
 
 
 def audit(selection: Selection, tokenizer: Any, where: str) -> dict[str, Any]:

@@ -31,6 +31,9 @@ GOOD = "rate: 1.0e-4\ninner: {share: 0.5}\n"
         ("- 1\n", "expected a mapping"),
         ("rate: [\n", "not valid YAML"),
         ("", "expected a mapping"),
+        ("? [1]\n: 2\n", "not valid YAML"),
+        ("rate: " + "9" * 5000 + "\n", "not valid YAML"),
+        ("rate: \0\n", "not valid YAML"),
     ],
 )
 def test_a_wrong_yaml_is_refused_in_one_sentence_that_names_file_and_key(tmp_path, text, says):

@@ -1,4 +1,4 @@
-"""One file per benchmark: load, extract, make a job for the sandbox. `dataset_scripts` reads them to decontaminate."""
+"""One file per benchmark: load, extract, program. `dataset_scripts` reads them to decontaminate."""
 
 import importlib
 import pkgutil

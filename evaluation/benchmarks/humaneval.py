@@ -8,7 +8,6 @@ from pathlib import Path
 
 from artefacts import Refusal
 from evaluation.benchmarks import Problem
-from sandbox import Job, Limits
 
 LANGUAGE = "python"
 TASKS = 164
@@ -39,21 +38,17 @@ def extract(answer: str, problem: Problem) -> str:
     """Code of an answer: its first fenced block that defines the entry point, else its first block, else all of it.
 
     A fence that the token limit left open still counts. What the answer leaves out is the prompt's: imports and
-    helper functions stand before it in `job`.
+    helper functions stand before it in `program`.
     """
     blocks = [match[1] for match in _FENCE.finditer(answer)]
     named = [block for block in blocks if re.search(rf"\bdef\s+{re.escape(problem.entry_point)}\b", block)]
     return (named or blocks or [answer])[0]
 
 
-def job(code: str, problem: Problem, limits: Limits) -> Job:
-    """What the sandbox judges: the candidate, and apart from it the tests, which run in a process of their own.
+def program(code: str, problem: Problem) -> str:
+    """The candidate that is judged: the prompt (its imports and helper functions), then the code.
 
-    The prompt (its imports and helper functions) stands before the code. Code that does not define the entry point
-    continues the prompt's function.
+    Code that does not define the entry point continues the prompt's function.
     """
     defines = re.search(rf"^(?:async\s+)?def\s+{re.escape(problem.entry_point)}\b", code, re.MULTILINE)
-    program = f"{problem.prompt}\n    pass\n\n{code}" if defines else problem.prompt + code
-    return Job(
-        program, LANGUAGE, limits=limits, test=problem.test, entry_point=problem.entry_point, prompt=problem.prompt
-    )
+    return f"{problem.prompt}\n    pass\n\n{code}" if defines else problem.prompt + code

@@ -50,7 +50,7 @@ def result(passed):
     return {
         "benchmark": "humaneval", "pass_at_1": passed / 30, "standard_error": 0.05, "sandbox": "bubblewrap",
         "seconds": {"all": 50.0}, "caveat": "30 problems cannot show a gain.", "problems": 30,
-        "problems_in_benchmark": 164,
+        "problems_in_benchmark": 164, "unscored": [],
     }  # fmt: skip
 
 

@@ -109,5 +109,18 @@ def test_facts(code, name, value):
     assert getattr(facts(code), name) == value
 
 
+@pytest.mark.parametrize(
+    "text", ["```" + "a" * 500_000 + "`", "```python\n" + "\n" * 500_000 + "x\n```", "```a\n" * 100_000]
+)
+def test_hostile_text_is_read_in_one_pass(text):
+    code_blocks(text), compile_error(text)  # hours, were any of it quadratic
+
+
+def test_code_too_deep_to_be_read_back_has_no_facts_and_stops_nothing():
+    deep = "def f(x=" + "+".join(["'a'"] * 900) + "):\n    return x\n"
+    assert compile_error(f"```python\n{deep}```") is None
+    assert facts(deep) is None or facts(deep).functions
+
+
 def test_no_facts_of_what_does_not_parse():
     assert facts("def f(:") is None

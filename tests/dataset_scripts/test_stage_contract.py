@@ -172,6 +172,8 @@ def test_kill_9_in_the_middle_and_a_rerun_give_the_same_digests(tmp_path):
         ({"_01_sources": [{"source": "toy"}, {"source": "toy"}]}, "names a source twice"),
         ({"_04_decontaminate": {"benchmarks": ["x"], "ngram_tokens": 3, "min_item_tokens": 3}}, "no benchmark 'x'"),
         ({"name": "../up"}, "key 'name'"),
+        ({"name": "other"}, "a mixture is called as its file is: toy"),
+        ({"_08_customise": None}, "no 08_customise writes prompts"),
         ({"rows_per_shard": 0}, "rows_per_shard"),
     ],
 )
@@ -191,8 +193,19 @@ def test_a_mixture_of_nothing_but_rejects_is_refused(toy_source, mixture_file, t
 
 def test_a_stage_that_is_not_named_is_not_run(toy_source, mixture_file, tmp_path):
     toy_source(code_rows(12))
-    folder = builder.build(mixture_file(_04_decontaminate=None, _08_customise=None), tmp_path / "build", workers=1)
+    builder.build(mixture_file(), tmp_path / "build", workers=1)
+    final = {"alchemist_share": 0, "mode": "add"}
+    path = mixture_file(_04_decontaminate=None, _08_customise=None, _09_mixture=final)
+    folder = builder.build(path, tmp_path / "build", workers=1)
     assert sorted(p.name for p in folder.glob("0*")) == ["01_sources", "02_dedup", "03_clean", "09_mixture"]
+
+
+def test_a_stage_whose_settings_are_commented_out_is_not_left_out_in_silence(toy_source, mixture_file, tmp_path):
+    toy_source(code_rows(12))
+    path = mixture_file(_04_decontaminate=None)
+    path.write_text(path.read_text() + "04_decontaminate:\n#  benchmarks: [humaneval]\n")
+    with pytest.raises(Refusal, match="the key '04_decontaminate' is empty"):
+        builder.build(path, tmp_path / "build", workers=1)
 
 
 def test_two_builds_of_one_mixture_at_once_are_refused(toy_source, mixture_file, tmp_path):

@@ -69,6 +69,12 @@ def test_another_protocol_reuses_no_answer(tiny_model, protocol, perfect, tmp_pa
     assert len(perfect) == 4
 
 
+def test_judging_anew_keeps_the_answers(tiny_model, protocol, perfect, tmp_path):
+    module.evaluate(tiny_model, protocol(), 2, tmp_path / "out")
+    again = module.evaluate(tiny_model, protocol(cpu_s=3), 2, tmp_path / "out")
+    assert len(perfect) == 2 and again["protocol"]["cpu_s"] == 3
+
+
 def test_running_without_a_sandbox_marks_the_result(tiny_model, protocol, perfect, tmp_path, monkeypatch):
     monkeypatch.setenv("ALLOW_UNSANDBOXED", "1")
     monkeypatch.setattr(backends, "self_test", lambda name: "it does not hold in this test")

@@ -2,7 +2,12 @@ import pytest
 
 from evaluation.benchmarks import humaneval
 from evaluation.evaluate import caveat, standard_error
-from sandbox import Limits, run_many
+from sandbox import Job, run_many
+
+
+def job(code, problem):
+    program = humaneval.program(code, problem)
+    return Job(program, test=problem.test, entry_point=problem.entry_point, prompt=problem.prompt)
 
 
 @pytest.fixture(scope="module")
@@ -16,9 +21,9 @@ def test_all_problems_are_there_in_order(problems):
 
 def test_reference_solutions_pass_and_wrong_ones_fail(problems):
     sample = problems[30:50]  # among them 32 and 38, whose tests use functions that only the prompt defines
-    right = [humaneval.job(p.solution, p, Limits()) for p in sample]
-    whole = [humaneval.job(p.prompt + p.solution, p, Limits()) for p in sample]
-    wrong = [humaneval.job(f"def {p.entry_point}(*a):\n    return None\n", p, Limits()) for p in sample]
+    right = [job(p.solution, p) for p in sample]
+    whole = [job(p.prompt + p.solution, p) for p in sample]
+    wrong = [job(f"def {p.entry_point}(*a):\n    return None\n", p) for p in sample]
     assert {v.status for v in run_many([*right, *whole])} == {"ok"}
     assert "ok" not in {v.status for v in run_many(wrong)}
 
@@ -30,7 +35,7 @@ def test_leaving_early_or_claiming_equality_is_no_pass(problems):
         "def strlen(s):\n    raise SystemExit(0)\n",
         "class Yes(int):\n    __eq__ = lambda *_: True\n    __hash__ = None\ndef strlen(s):\n    return Yes(-1)\n",
     ]
-    assert "ok" not in {v.status for v in run_many(humaneval.job(code, problem, Limits()) for code in cheats)}
+    assert "ok" not in {v.status for v in run_many(job(code, problem) for code in cheats)}
 
 
 @pytest.mark.parametrize(

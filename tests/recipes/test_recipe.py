@@ -41,6 +41,9 @@ def test_a_recipe_loads_strictly_plans_and_says_how_to_launch_it(path):
         ({"save_dtype": "float16"}, "save_dtype"),
         ({"sample_tokens": 0}, "sample_tokens"),
         ({"base": None}, "the key 'base' is missing"),
+        ({"seed": None}, "the key 'seed' is missing"),
+        ({"packing_strategy": "wrapped"}, "only bfd keeps rows whole"),
+        ({"optim": "adamm"}, "trl.SFTConfig refuses it"),
         ({"base_revision": "main"}, "base_revision"),
     ],
 )

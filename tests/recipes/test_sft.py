@@ -16,7 +16,7 @@ def packed(toy_source, mixture_file, tmp_path):
     toy_source(code_rows(40))
     path = mixture_file()
     builder.build(path, tmp_path / "build", workers=1)
-    return render.pack_dataset(tmp_path / "build/toy", path, tmp_path / "hub")
+    return render.pack_dataset(tmp_path / "build/toy", tmp_path / "hub")
 
 
 def recipe_file(tmp_path, tiny_model, packed, **changes):
@@ -98,3 +98,28 @@ def test_on_a_cpu_the_models_own_loss_is_trls(tiny_model, tmp_path):
     theirs, ours = losses.values()
     assert len(theirs) == 4 and theirs[0] - theirs[-1] > 0.01
     assert ours == pytest.approx(theirs, abs=1e-4)
+
+
+def test_a_folder_of_somebody_elses_files_is_never_trained_into(tmp_path):
+    from artefacts import Refusal
+    from recipes.sft import claimed
+
+    (tmp_path / "thesis.tex").write_text("dear")
+    with pytest.raises(Refusal, match="holds files that are no run's"), claimed(tmp_path):
+        pass
+    assert (tmp_path / "thesis.tex").read_text() == "dear"
+    with claimed(tmp_path / "run"), pytest.raises(Refusal, match="another process"), claimed(tmp_path / "run"):
+        pass
+
+
+def test_a_trainer_that_supervises_more_than_was_audited_is_not_started():
+    from types import SimpleNamespace
+
+    from datasets import Dataset
+
+    from artefacts import Refusal
+    from recipes.sft import check_labels
+
+    whole = Dataset.from_list([{"input_ids": [1, 2, 3], "labels": [1, 2, 3]}])
+    with pytest.raises(Refusal, match="supervises 3 tokens and the audit counted 1"):
+        check_labels(SimpleNamespace(train_dataset=whole), supervised_tokens=1)

@@ -41,6 +41,7 @@ def test_over_long_rows_are_dropped_by_source_and_never_cut(tokenizer):
     rows = [row("x" * n) for n in (10, 100, 2000)]
     found = select(rows, tokenizer, 300, None, 0)
     assert [len(r.input_ids) < 300 for r in found.rows] == [True, True]
+    assert [r.row_id for r in found.rows] == [r["id"] for r in rows[:2]]
     assert found.dropped == {"over_max_length": {"toy": 1}}
     assert found.rows_in == 3 == len(found.rows) + found.not_sampled + 1
 
