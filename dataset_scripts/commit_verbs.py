@@ -40,7 +40,7 @@ values:     assign bind cache calculate clamp clone coerce compute concatenate c
             duplicate encode encrypt escape evaluate expire fetch filter find format freeze get hash hard-code hardcode
             index infer initialize iterate load lock look memoize parse populate preload query quantize read record
             replace replicate revert rollback roll-back round save search serialize sign skip store strip substitute
-            sync synchronize toggle track treat unescape unpack unwrap upload validate yield
+            subtract sync synchronize toggle track treat unescape unpack unwrap upload validate yield
 control:    abort accept activate archive automate await block break bring bypass cancel compile configure
             continue deactivate defer delay deploy disable disallow dispatch dispose download end execute exit export
             fail fall fallback finish fire force go halt hold ignore install keep kill launch leave let listen
