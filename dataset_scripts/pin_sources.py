@@ -17,7 +17,7 @@ def pin(every: bool) -> dict[str, str]:
     found = {repo_id: hub.find_revision(repo_id) for repo_id in wanted}
     text = hub.REVISIONS.read_text(encoding="utf-8")
     for repo_id, revision in found.items():
-        text = re.sub(rf"^{re.escape(repo_id)}:.*$", f"{repo_id}: {revision}", text, flags=re.MULTILINE)
+        text = re.sub(rf"^{re.escape(repo_id)}:.*$", f'{repo_id}: "{revision}"', text, flags=re.MULTILINE)
     write_bytes(hub.REVISIONS, text.encode())
     return {repo_id: revision for repo_id, revision in found.items() if known[repo_id] != revision}
 

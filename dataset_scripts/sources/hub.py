@@ -95,6 +95,7 @@ def find_revision(repo_id: str) -> str:
 def read(repo_id: str, revision: str, sample_rows: int | None, seed: int, split: str = "train") -> Iterator[Raw]:
     """Rows of a split, or a seeded sample of them without replacement, in the order of the repository."""
     with one_sentence(repo_id):
+        datasets.logging.set_verbosity(datasets.logging.CRITICAL)  # what it would log is said in one sentence
         try:
             rows = datasets.load_dataset(repo_id, revision=revision, split=split)
         except (ValueError, datasets.exceptions.DatasetGenerationError) as error:
