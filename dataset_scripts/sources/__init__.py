@@ -53,7 +53,7 @@ class Source:
     """Where rows come from.
 
     Attributes:
-        licence: SPDX id of the rows that do not carry their own.
+        licence: SPDX id of the rows; `other` where every row carries its own.
         generator: who wrote the responses (`human`, `gpt-4`, ...).
         find_revision: what exactly is read: a 40-hex commit of the Hub, a digest of files, or a version.
         read: (revision, sample_rows, seed) -> raw rows; `sample_rows` is None for all of them.

@@ -41,7 +41,7 @@ def source(options: Options) -> Source:
             yield commits.judged(raw, options.chain, count_tokens, seed)
 
     return hub.source(
-        REPO_ID, licence="unknown", generator="human", pair=commits.exchange, read=read, checks=("compiles",),
+        REPO_ID, licence="other", generator="human", pair=commits.exchange, read=read, checks=("compiles",),
         notes={"languages": options.languages, "chain": options.chain, "sample": "the first rows of every language"}
         | noted,
     )  # fmt: skip

@@ -32,6 +32,6 @@ def source(options: Options) -> Source:
         yield from sample(hub.read_json_lines(REPO_ID, revision, paths), sample_rows, seed)
 
     return hub.source(
-        REPO_ID, licence="MIT", generator="human", pair=commits.exchange, read=read, checks=("compiles",),
+        REPO_ID, licence="other", generator="human", pair=commits.exchange, read=read, checks=("compiles",),
         notes={"languages": options.languages},
     )  # fmt: skip

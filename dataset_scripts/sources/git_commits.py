@@ -82,7 +82,7 @@ def source(options: Options) -> Source:
         yield from sample((commits.judged(row, options.chain, count_tokens, seed) for row in rows), sample_rows, seed)
 
     return Source(
-        licence="unknown",
+        licence="other",
         generator="human",
         find_revision=lambda: find_revision(options),
         read=read,
