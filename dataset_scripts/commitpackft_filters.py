@@ -3,7 +3,8 @@
 Pure functions over one commit with CommitPack's columns, in the paper's order; the first that rejects names the
 reason. Where the paper leaves something to the reader, the choice is ours and stands here: the list of verbs, the two
 lists of messages, and the seed of the one random step, which depends on the commit alone, so that neither order nor
-number of workers changes what is kept.
+number of workers changes what is kept. Three filters (version, hash, under four words) can reject nothing where the
+paper has them, for a subject that passed the length and begins with a verb is none of these; they keep their places.
 
     "[api] docs: Fix the example of walk"  --tidied-->  "Fix the example of walk"
 """

@@ -107,6 +107,14 @@ def test_versions_and_hashes_are_told_from_words(subject, is_version, is_hash):
     assert commitpackft_filters.is_hash(subject) == is_hash
 
 
+def test_three_filters_that_earlier_ones_overtake_still_stand_in_the_chain(monkeypatch):
+    for earlier in ("has_fair_length", "starts_with_verb"):
+        monkeypatch.setattr(commitpackft_filters, earlier, lambda subject: True)
+    assert reason(subject="V1.2.0 of the long walk") == "subject_is_a_version"
+    assert reason(subject="ABCD1-23") == "subject_is_a_hash"
+    assert reason(subject="Add a default") == "under_four_words"
+
+
 def test_the_first_filter_of_the_chain_names_the_reason():
     assert reason(subject="give (#1)", new_contents="", old_contents="x" * 50_000) == "old_file_too_long"
     assert reason(subject="give (#1)", new_contents="") == "new_file_empty"
