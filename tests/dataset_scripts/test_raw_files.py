@@ -12,6 +12,7 @@ from dataset_scripts import build, chats, commits, raw_rows, sources
 from dataset_scripts.facts_of_code import has_code
 from dataset_scripts.sources import Unreadable, jsonl, oasst_octopack
 from dataset_scripts.stage import read_rows
+from tests.conftest import code_rows
 
 OWN = {"licence": "MIT", "generator": "human"}
 
@@ -107,17 +108,14 @@ def test_a_build_of_a_users_file_counts_every_bad_line(tmp_path, mixture_file):
     assert (row["license"], row["generator"], row["source"]) == ("MIT", "human", "jsonl")
 
 
-def test_prose_is_kept_where_the_check_for_code_does_not_apply(tmp_path, mixture_file):
+def test_prose_is_kept_where_the_check_for_code_does_not_apply(tmp_path, mixture_file, toy_source):
+    toy_source(code_rows(3))
     rows = [{"prompt": "Why?", "completion": "Because."}, {"prompt": "How?", "completion": "```python\nf(\n```"}]
     path = write(tmp_path, rows)
     reasons = {}
     for checks in (["code", "compiles"], ["compiles"], ["code"]):
-        rows_ = [
-            {"source": "jsonl", "checks": checks, "options": OWN | {"files": [path]}},
-            {"source": "python_stdlib"},
-        ]
-        rows_[1]["sample_rows"] = 5
-        mixture = mixture_file(_01_sources=rows_, _04_decontaminate=None, _08_customise=None)
+        own = {"source": "jsonl", "checks": checks, "options": OWN | {"files": [path]}}
+        mixture = mixture_file(_01_sources=[own, {"source": "toy"}], _04_decontaminate=None, _08_customise=None)
         folder = build.build(mixture, tmp_path / "build", workers=1)
         reasons[tuple(checks)] = read_json(folder / "03_clean/ledger.json")["by_source"]["jsonl"]["rejected"]
     assert reasons == {
