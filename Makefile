@@ -25,7 +25,7 @@ RUN = $(BUILD)/runs/smollm2-135m-full$(if $(filter demo,$(MIXTURE)),,-$(MIXTURE)
 export TOKENIZERS_PARALLELISM := false
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: help install demo mixture dataset base-model train-demo evaluate-demo model peek summary train-ds67b toolchains test test-slow lint doctor clean
+.PHONY: help install pin-sources demo mixture dataset base-model train-demo evaluate-demo model peek summary train-ds67b toolchains test test-slow lint doctor clean
 
 help: ## list every target
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ demo: summary ## the whole way once: rows -> mixture -> fine-tuned model -> pass
 
 mixture: install ## sources -> numbered stages of MIXTURE (build/<mixture>/NN_stage)
 	@$(PY) -m dataset_scripts.build recipes/mixtures/$(MIXTURE).yaml --build $(BUILD) --workers $(WORKERS)
+
+pin-sources: install ## pin the Hub revisions that are still unknown (needs the Hub)
+	@$(PY) -m dataset_scripts.pin_sources
 
 dataset: mixture ## built mixture -> dataset repository (build/hub/datasets)
 	@$(PY) -m model_cards.render --hub $(BUILD)/hub dataset $(BUILD)/$(MIXTURE)

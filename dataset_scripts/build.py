@@ -9,7 +9,8 @@ import argparse
 import fcntl
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -86,10 +87,12 @@ def _read(path: Path) -> MixtureHead:
 
 
 def _collect(recipe: MixtureHead, folder: Path, where: str) -> Path:
-    loaded = {config.source: sources.load(config.source, where) for config in recipe.sources}
+    loaded = {config.source: sources.load(config.source, where, config.options) for config in recipe.sources}
     if len(loaded) != len(recipe.sources):
         raise Refusal(f"{where}: 01_sources names a source twice; one entry per source.")
-    revisions = {name: source.find_revision() for name, source in loaded.items()}
+    revisions = {name: source.revision_to_read() for name, source in loaded.items()}
+    left_out: Counter[str] = Counter()
+    checks = _checks(recipe, loaded)
     config = {
         "sources": [c.model_dump() for c in recipe.sources],
         "revisions": revisions,
@@ -98,14 +101,23 @@ def _collect(recipe: MixtureHead, folder: Path, where: str) -> Path:
     }
     modules = [collect.__name__, "dataset_scripts.stage", *(f"{sources.__name__}.{name}" for name in loaded)]
     notes = {
-        name: {"revision": revisions[name], "repo_id": s.repo_id, "licence": s.licence, "generator": s.generator}
+        name: {
+            "revision": revisions[name], "pinned": s.revision is not None, "repo_id": s.repo_id, "licence": s.licence,
+            "generator": s.generator, "checks": checks[name], **s.notes,
+        }
         for name, s in loaded.items()
-    }
+    }  # fmt: skip
     stage = Stage(
-        "01_sources", code_key(modules, config, collect.PINS), recipe.rows_per_shard, notes={"sources": notes}
-    )
-    rows = collect.rows(recipe.sources, revisions, recipe.seed, where)
+        "01_sources", code_key(modules, config, collect.PINS), recipe.rows_per_shard, collect.FACTS,
+        notes={"sources": notes, "chat_turns_left_out": left_out},
+    )  # fmt: skip
+    rows = collect.rows(recipe.sources, revisions, recipe.seed, where, left_out)
     return _finish(stage, folder, lambda: run_on_stream(stage, folder, rows, total=None), where)
+
+
+def _checks(recipe: MixtureHead, loaded: Mapping[str, sources.Source]) -> dict[str, list[str]]:
+    named = {c.source: c.checks for c in recipe.sources}
+    return {name: list(s.checks if named[name] is None else named[name]) for name, s in loaded.items()}
 
 
 def _run(name: str, recipe: MixtureHead, folder: Path, source: Path, workers: int, where: str) -> Path:
@@ -114,13 +126,17 @@ def _run(name: str, recipe: MixtureHead, folder: Path, source: Path, workers: in
     modules = [module.__name__]
     if isinstance(own, decontaminate.Config):
         modules += [f"{benchmarks.__name__}.{benchmark}" for benchmark in own.benchmarks]
+    extra = {}
+    if isinstance(own, clean.Config):
+        noted = manifest(folder / "01_sources")["notes"]["sources"]
+        extra["checks"] = config["checks"] = {name: facts["checks"] for name, facts in noted.items()}
     key = code_key(modules, config, module.PINS, [manifest(source)["digest"]])
 
     def run() -> None:
         prepared = module.prepare(own, lambda columns: read_rows(source, columns=columns), recipe.seed, where)
         notes = {"config": own.model_dump(), **prepared.notes}
         stage = Stage(name, key, recipe.rows_per_shard, module.FACTS, notes)
-        run_on_rows(stage, folder, source, module.batch, workers, **prepared.arguments)
+        run_on_rows(stage, folder, source, module.batch, workers, **prepared.arguments, **extra)
 
     return _finish(Stage(name, key, recipe.rows_per_shard), folder, run, where)
 

@@ -3,9 +3,11 @@
 reads   02_dedup/kept; writes build/<mixture>/03_clean/
 
 The AlchemistCoder paper (arXiv 2405.19265) drops responses that are too short "and" or "or" hold no code: its two
-wordings differ, so it is a setting. Compiling executes nothing.
+wordings differ, so it is a setting. Compiling executes nothing. A source may be exempt from a check (`Source.checks`):
+answers in prose are not rejected for holding no code.
 """
 
+from collections.abc import Collection, Mapping
 from typing import Literal
 
 import pyarrow as pa
@@ -13,6 +15,7 @@ from pydantic import NonNegativeInt
 
 from artefacts import StrictModel
 from dataset_scripts.facts_of_code import compile_error, has_code
+from dataset_scripts.sources import CHECKS, Check
 from dataset_scripts.stage import Prepared, ReadColumns
 
 PINS = ("datasets", "pyarrow")
@@ -39,11 +42,13 @@ def prepare(config: Config, rows: ReadColumns, seed: int, where: str) -> Prepare
     return Prepared({"config": config})
 
 
-def batch(columns: dict, *, config: Config) -> dict:
-    """Reject by length and code, then by compiling."""
-    errors = [compile_error(response) for response in columns["response"]]
+def batch(columns: dict, *, config: Config, checks: Mapping[str, Collection[Check]] | None = None) -> dict:
+    """Reject by length and code, then by compiling; `checks` says which a source's rows face, None: both."""
+    asked = [checks[s] for s in columns["source"]] if checks is not None else [CHECKS] * len(columns["response"])
+    pairs = list(zip(columns["response"], asked, strict=True))
+    errors = [compile_error(response) if "compiles" in apply else None for response, apply in pairs]
     reasons = [
-        reason_of(response, config) or ("does_not_compile" if error else None)
-        for response, error in zip(columns["response"], errors, strict=True)
+        ("code" in apply and reason_of(response, config)) or ("does_not_compile" if error else None)
+        for (response, apply), error in zip(pairs, errors, strict=True)
     ]
     return {**columns, "reason": reasons, "compile_error": errors}

@@ -2,22 +2,26 @@
 
 reads   the sources; writes build/<mixture>/01_sources/
 
-A raw row that cannot be a row is rejected here with its reason, never dropped: what comes after can rely on text that
-Parquet and tokenizers can hold.
+A raw row that cannot be a row, or that its source's own filters reject, is rejected here with its reason, never
+dropped: what comes after can rely on text that Parquet and tokenizers can hold. Where a row comes from within its
+source stands in its facts (`origin`); how many turns of chats were left out, in the manifest's notes.
 """
 
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+import pyarrow as pa
 from pydantic import PositiveInt
 
 from artefacts import Refusal, StrictModel
 from dataset_scripts import sources
 from dataset_scripts.facts_of_code import language_of
 from dataset_scripts.schema import make_row, row_id
+from dataset_scripts.sources import Check, Exchange, Source, Unreadable
 
 PINS = ("datasets", "pyarrow")
+FACTS = pa.schema({"origin": pa.string()})  # e.g. `owner/name@commit:path`; null where the source has no finer address
 
 
 class SourceConfig(StrictModel):
@@ -26,50 +30,67 @@ class SourceConfig(StrictModel):
     source: str
     sample_rows: PositiveInt | None = None  # a seeded sample; null for all rows
     max_row_bytes: PositiveInt = 1_000_000
+    checks: list[Check] | None = None  # of 03_clean; null for those that the source names
+    options: dict[str, Any] = {}  # the source's own settings, see its `Options`
 
 
-def rows(wanted: list[SourceConfig], revisions: dict[str, str], seed: int, where: str) -> Iterator[dict[str, Any]]:
-    """Rows of the schema, with a `reason` where the raw row cannot be used.
+def rows(
+    wanted: list[SourceConfig], revisions: dict[str, str], seed: int, where: str, left_out: Counter[str] | None = None
+) -> Iterator[dict[str, Any]]:
+    """Rows of the schema with their facts, and with a `reason` where the raw row cannot be used.
 
     Args:
-        revisions: source -> what is read of it, see `Source.find_revision`.
+        revisions: source -> what is read of it, see `Source.revision_to_read`.
         where: file to name in a refusal.
+        left_out: is given the number of chat turns that no row holds, by source.
 
     Raises:
         Refusal: a source gives no rows at all, or lacks the columns it is known to have.
     """
     for config in wanted:
-        source = sources.load(config.source, where)
+        source = sources.load(config.source, where, config.options)
         seen: Counter[str] = Counter()
         count = 0
         for count, raw in enumerate(source.read(revisions[config.source], config.sample_rows, seed), start=1):
             try:
-                instruction, response = source.pair(raw)
+                exchange = _exchange(source, raw)
             except KeyError as missing:
                 raise Refusal(
                     f"source '{config.source}', row {count}: no column {missing}, only {', '.join(raw)}; its layout "
                     "has changed since this source was written: pin an older revision or mend its `pair`."
                 ) from None
-            yield _row(config, source, instruction, response, seen)
+            if left_out is not None:
+                left_out[config.source] += exchange.left_out
+            yield _row(config, source, exchange, seen)
         if not count:
             raise Refusal(f"source '{config.source}' of {where} gave no rows; a mixture cannot be built on nothing.")
 
 
-def _row(config: SourceConfig, source: sources.Source, instruction: Any, response: Any, seen: Counter) -> dict:
-    reason = unusable(instruction, response, config.max_row_bytes)
-    instruction, response = (_storable(text) for text in (instruction, response))
+def _exchange(source: Source, raw: sources.Raw) -> Exchange:
+    if isinstance(raw, Unreadable):
+        return Exchange("", raw.text, reason=raw.reason)
+    try:
+        return Exchange(*source.pair(raw))
+    except (TypeError, AttributeError):  # a number where a list of turns should be
+        return Exchange("", repr(raw), reason="wrong_type")
+
+
+def _row(config: SourceConfig, source: Source, exchange: Exchange, seen: Counter) -> dict:
+    reason = exchange.reason or unusable(exchange.instruction, exchange.response, config.max_row_bytes)
+    instruction, response = (_storable(text) for text in (exchange.instruction, exchange.response))
     first_id = row_id(config.source, instruction, response)
     row = make_row(
         source=config.source,
         instruction=instruction,
         response=response,
-        license=source.licence,
-        generator=source.generator,
-        language="unknown" if reason else language_of(response),
+        license=exchange.licence or source.licence,
+        generator=exchange.generator or source.generator,
+        language=exchange.language or ("unknown" if reason else language_of(response)),
+        task=exchange.task,
         occurrence=seen[first_id],
     )
     seen[first_id] += 1
-    return row | {"reason": reason}
+    return row | {"reason": reason, "origin": exchange.origin}
 
 
 def unusable(instruction: Any, response: Any, max_row_bytes: int) -> str | None:

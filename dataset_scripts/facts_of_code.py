@@ -10,13 +10,11 @@ import sys
 import warnings
 from dataclasses import dataclass, field
 
+from dataset_scripts.languages import language_name
+
 _TAG = re.compile(r"[\w+#.-]*")
 _SESSION = re.compile(r"^[ \t]*>>> ", re.MULTILINE)
 _PYTHON_TAGS = frozenset({"python", "py", "python3", "py3"})
-_LANGUAGE_OF_TAG = {
-    "js": "javascript", "ts": "typescript", "c++": "cpp", "cs": "csharp", "c#": "csharp", "sh": "bash",
-    "shell": "bash", "golang": "go", "rs": "rust", "rb": "ruby",
-}  # fmt: skip
 _MEMO_DECORATORS = frozenset({"cache", "lru_cache", "cached_property", "memoize"})
 _HEAP_CALLS = frozenset({"heappush", "heappop", "heapify", "nlargest", "nsmallest", "heapreplace", "heappushpop"})
 
@@ -49,7 +47,7 @@ def language_of(response: str) -> str:
     blocks = code_blocks(response)
     for tag, _ in blocks:
         if tag:
-            return "python" if tag in _PYTHON_TAGS else _LANGUAGE_OF_TAG.get(tag, tag)
+            return language_name(tag)
     return "python" if python_code(response) is not None else "unknown"
 
 

@@ -37,6 +37,7 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from artefacts import Refusal, hash_of, read_json, write_bytes, write_json
+from dataset_scripts import ledger
 from dataset_scripts.schema import COLUMNS, REDACTED_REASONS, SCHEMA
 
 BATCH_ROWS = 500  # rows a call of the batch function sees; no result may depend on it
@@ -276,19 +277,19 @@ def _new_rows(name: str, ids_in: list[str], result: pa.Table) -> list[bool]:
 
 
 def _write_manifest(stage: Stage, folder: Path, records: list[dict]) -> dict:
-    ledger = _ledger(stage.name, [count for record in records for count in record["counts"]])
-    rows_in, accounted = sum(r["rows_in"] for r in records), ledger["kept"] + sum(ledger["rejected"].values())
+    totals = ledger.add_up(stage.name, [count for record in records for count in record["counts"]])
+    rows_in, accounted = sum(r["rows_in"] for r in records), totals["kept"] + sum(totals["rejected"].values())
     assert rows_in == accounted, f"{stage.name}: {rows_in} rows in, but {accounted} kept or rejected"
     found = [shard for record in records for shard in record["shards"]]
     rows = Counter()
     for shard in found:
         rows[shard["path"].split("/")[0]] += shard["rows"]
-    made = ledger["new"]
-    assert rows["kept"] == ledger["kept"] + made["kept"], f"{stage.name}: shards and ledger differ in kept rows"
-    assert rows["rejected"] == sum(ledger["rejected"].values()) + sum(made["rejected"].values()), (
+    made = totals["new"]
+    assert rows["kept"] == totals["kept"] + made["kept"], f"{stage.name}: shards and ledger differ in kept rows"
+    assert rows["rejected"] == sum(totals["rejected"].values()) + sum(made["rejected"].values()), (
         f"{stage.name}: shards and ledger differ in rejected rows"
     )
-    write_json(folder / "ledger.json", ledger)
+    write_json(folder / "ledger.json", totals)
     written = {
         "stage": stage.name,
         "key": stage.key,
@@ -299,24 +300,3 @@ def _write_manifest(stage: Stage, folder: Path, records: list[dict]) -> dict:
     }
     write_json(folder / "manifest.json", written)  # last: this is what makes the stage finished
     return written
-
-
-def _ledger(name: str, counts: list[list]) -> dict:
-    """Add up `[source, reason, is_new, n]` into the ledger, in total and by source."""
-
-    def add_up(some: list[list]) -> dict:
-        def reasons(is_new: bool) -> dict:
-            total: Counter = Counter()
-            for _, reason, new, n in some:
-                if reason is not None and new == is_new:
-                    total[reason] += n
-            return dict(sorted(total.items()))
-
-        kept = {is_new: sum(n for _, reason, new, n in some if reason is None and new == is_new) for is_new in (0, 1)}
-        rejected = reasons(False)
-        new = {"kept": kept[1], "rejected": reasons(True)}
-        return {"rows_in": kept[0] + sum(rejected.values()), "kept": kept[0], "rejected": rejected, "new": new}
-
-    sources = sorted({count[0] for count in counts})
-    by_source = {source: add_up([c for c in counts if c[0] == source]) for source in sources}
-    return {"stage": name, **add_up(counts), "by_source": by_source}

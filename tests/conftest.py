@@ -33,7 +33,9 @@ def toy_source(monkeypatch):
             pair=lambda raw: raw,
         )
         known = sources.load
-        monkeypatch.setattr(sources, "load", lambda key, where: source if key == name else known(key, where))
+        monkeypatch.setattr(
+            sources, "load", lambda key, where, options=None: source if key == name else known(key, where, options)
+        )
         return source
 
     return install

@@ -12,7 +12,8 @@ import re
 import socket
 import threading
 import time
-from pathlib import Path
+from collections.abc import Collection, Mapping
+from pathlib import Path, PurePosixPath
 from urllib.parse import parse_qs, unquote
 
 import uvicorn
@@ -21,15 +22,25 @@ from starlette.responses import JSONResponse, Response
 
 
 class LocalHub:
-    """Dataset repositories in memory, one commit each."""
+    """Dataset repositories in memory, one commit each: `revisions` names it, or it is a hash of the files."""
 
-    def __init__(self, folder: Path, datasets: dict[str, dict[str, bytes]]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        datasets: dict[str, dict[str, bytes]],
+        revisions: Mapping[str, str] | None = None,
+        gated: Collection[str] = (),
+    ) -> None:
         self.folder = folder
         self.datasets = datasets
+        self.revisions = revisions or {}
+        self.gated = gated
         self.requests: list[str] = []
 
     def revision(self, repo_id: str) -> str:
         """The 40-hex commit of a repository."""
+        if repo_id in self.revisions:
+            return self.revisions[repo_id]
         files = sorted(self.datasets[repo_id].items())
         return hashlib.sha1(repr(files).encode()).hexdigest()
 
@@ -66,18 +77,22 @@ class LocalHub:
 
     def _route(self, request: Request, path: str, body: str) -> Response:
         if found := re.fullmatch(r"/api/datasets/([^/]+/[^/]+)(?:/([a-z-]+)(?:/([^/]+)(?:/(.*))?)?)?", path):
-            return self._api(*(unquote(part or "") for part in found.groups()), body)
+            return self._api(*(unquote(part or "") for part in found.groups()), request.url.query, body)
         if found := re.fullmatch(r"/datasets/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path):
             return self._file(request, *(unquote(part) for part in found.groups()))
         return _error(404, "RepoNotFound")
 
-    def _api(self, repo_id: str, verb: str, revision: str, prefix: str, body: str) -> Response:
+    def _api(self, repo_id: str, verb: str, revision: str, prefix: str, query: str, body: str) -> Response:
         if repo_id not in self.datasets:
             return _error(404, "RepoNotFound")
         files, commit = self.datasets[repo_id], self.revision(repo_id)
+        if repo_id in self.gated:
+            return _error(403, "GatedRepo")
         if revision not in ("", "main", commit):
             return _error(404, "RevisionNotFound")
         entries = [_entry(name, data) for name, data in files.items()]
+        folders = {str(parent) for name in files for parent in PurePosixPath(name).parents} - {"."}
+        entries += [{"type": "directory", "oid": "0" * 40, "size": 0, "path": path} for path in sorted(folders)]
         if verb in ("", "revision"):
             siblings = [{"rfilename": name} for name in files]
             return JSONResponse({
@@ -86,6 +101,8 @@ class LocalHub:
             })  # fmt: skip
         if verb == "tree":
             inside = [e for e in entries if not prefix or e["path"].startswith(f"{prefix}/")]
+            if "recursive=true" not in query.lower():
+                inside = [e for e in inside if "/" not in e["path"][len(prefix) + bool(prefix) :]]
             return JSONResponse(inside) if inside else _error(404, "EntryNotFound")
         if verb == "paths-info":
             wanted = parse_qs(body).get("paths", [])
@@ -97,6 +114,8 @@ class LocalHub:
 
     def _file(self, request: Request, repo_id: str, revision: str, name: str) -> Response:
         commit = self.revision(repo_id) if repo_id in self.datasets else None
+        if repo_id in self.gated:
+            return _error(403, "GatedRepo")
         if commit is None or revision not in ("main", commit):
             return _error(404, "RepoNotFound" if commit is None else "RevisionNotFound")
         headers = {"X-Repo-Commit": commit, "Accept-Ranges": "bytes"}

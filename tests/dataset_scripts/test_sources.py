@@ -64,7 +64,7 @@ def test_a_sample_is_seeded_and_keeps_the_order(stdlib, monkeypatch):
 )
 def test_the_first_exchange_of_a_chat_becomes_the_row(rounds, pair):
     raw = {"chat_rounds": [{"role": r, "content": c, "chat_round_id": i} for i, (r, c) in enumerate(rounds)]}
-    assert code_exercise_python.first_exchange(raw) == pair
+    assert code_exercise_python.pair(raw)[:2] == pair
 
 
 def hub_with_the_papers_sets(folder) -> LocalHub:
@@ -114,10 +114,17 @@ def test_a_hub_that_does_not_answer_is_one_sentence(tmp_path):
     assert "http://127.0.0.1:9 did not give this dataset" in done.stderr and "make demo" in done.stderr
 
 
+NEEDED_OPTIONS = {
+    "jsonl": {"files": ["mine.jsonl"], "licence": "MIT", "generator": "human"},
+    "git_commits": {"clones": [{"name": "a/b", "path": "."}]},
+}
+
+
 @pytest.mark.parametrize("name", sources.names())
 def test_every_source_says_who_wrote_it_and_under_which_licence(name):
-    source = sources.load(name, "test")
+    source = sources.load(name, "test", NEEDED_OPTIONS.get(name))
     assert source.licence and source.generator and callable(source.find_revision)
+    assert set(source.checks) <= set(sources.CHECKS)
 
 
 def test_cleaning_of_real_evolved_rows_rejects_few_and_with_reason(real_data):
