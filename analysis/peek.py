@@ -79,6 +79,8 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=ROWS, help="rows to show (default: 5)")
     parser.add_argument("--seed", type=int, default=0, help="another seed, other rows")
     given = parser.parse_args()
+    if given.rows < 1:
+        parser.error("--rows must be at least 1")
     if not (given.build / "09_mixture" / "manifest.json").is_file():
         raise Refusal(f"{given.build}: no finished mixture there; run `make mixture` first.")
     print(f"Before and after harmonising\n\n{harmonised(given.build, given.rows, given.seed)}\n")

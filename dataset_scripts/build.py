@@ -68,6 +68,8 @@ def build(path: Path, root: Path, workers: int) -> Path:
         described = {"name": recipe.name, "file": path.as_posix(), "stages": ["01_sources", *named]}
         if read_json(folder / "mixture.json") != described:
             write_json(folder / "mixture.json", described)
+    chosen = manifest(previous)["notes"]["rows_chosen"]
+    print(f"{folder}: {chosen} rows carry an AlchemistPrompt; look: make peek MIXTURE={recipe.name}")
     return folder
 
 
@@ -78,6 +80,8 @@ def _read(path: Path) -> MixtureHead:
     for name in STAGES:
         if name in values and values[name] is None:
             raise Refusal(f"{path}: the key '{name}' is empty; write its settings ({{}} for none), or leave it out.")
+    for name in getattr(recipe, "04_decontaminate").benchmarks if "04_decontaminate" in values else ():
+        benchmarks.module(name, str(path))  # a misspelt one costs no stage
     final = getattr(recipe, "09_mixture")
     if final.alchemist_share > 0 and getattr(recipe, "08_customise") is None:
         raise Refusal(

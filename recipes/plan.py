@@ -73,6 +73,7 @@ def plan(path: Path, recipe: Recipe, arguments: dict[str, Any]) -> dict[str, Any
     )
     tokens = recipe.planned_tokens * arguments["num_train_epochs"]
     return {
+        "epochs": arguments["num_train_epochs"],
         "tokens_per_step": per_step,
         "tokens": tokens,
         "steps": math.ceil(tokens / per_step),
@@ -85,12 +86,14 @@ def plan(path: Path, recipe: Recipe, arguments: dict[str, Any]) -> dict[str, Any
 def show(path: Path, recipe: Recipe, planned: dict[str, Any], gpus: list[str]) -> str:
     """The plan as a text for a person."""
     memory = planned["gib_per_rank"]
+    missing = " (not there yet)" if recipe.data.startswith("build/") and not Path(recipe.data).exists() else ""
+    steps = f"{planned['steps']:,} steps, {planned['epochs']:g} epoch(s)"
     lines = [
         f"plan of {path}",
         f"  base            {recipe.base}, saved as {recipe.save_dtype} ({planned['checkpoint_gib']:.1f} GiB)",
-        f"  data            {recipe.data}, about {recipe.planned_tokens:,} tokens an epoch (planned)",
+        f"  data            {recipe.data}{missing}, about {recipe.planned_tokens:,} tokens an epoch (planned)",
         f"  processes       {recipe.world_size} in the recipe; GPUs here: {', '.join(gpus) or 'none'}",
-        f"  batch           {planned['tokens_per_step']:,} tokens a step, {planned['steps']:,} steps",
+        f"  batch           {planned['tokens_per_step']:,} tokens a step, {steps}",
         f"  hours           {planned['hours']:.1f} at {recipe.planned_tokens_per_s:,} tokens/s a process, planned",
         f"  GiB per rank    {sum(memory.values()):.1f} (arithmetic, not measured)",
         *(f"    {gib:8.2f}  {what}" for what, gib in memory.items()),
@@ -107,13 +110,12 @@ def main() -> None:
     recipe, sft = load(arguments.recipe)
     gpus = gpus_found()
     print(show(arguments.recipe, recipe, plan(arguments.recipe, recipe, sft), gpus))
-    if not arguments.dry_run and not sft.get("use_cpu") and len(gpus) < recipe.world_size:
-        raise Refusal(
-            f"{arguments.recipe} needs {recipe.world_size} GPUs and this machine has {len(gpus)}; run it where they "
-            "are, or try the recipe that needs none: make train-demo."
-        )
-    if not arguments.dry_run and recipe.world_size > 1:
-        raise Refusal(f"{arguments.recipe}: launching {recipe.world_size} processes is not built yet, only planned.")
+    if arguments.dry_run or recipe.world_size == 1:
+        return
+    raise Refusal(
+        f"{arguments.recipe}: launching {recipe.world_size} processes is not built yet, only planned (GPUs needed: "
+        f"{recipe.world_size}, here: {len(gpus)}); the recipe that runs today is make train-demo."
+    )
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from sandbox.backends import SANDBOXES, backend, self_test
 from sandbox.pool import close, judge
 from sandbox.verdict import LANGUAGES, Job, Limits, SandboxError
 
+_LANGUAGE_OF_ENDING = {".js": "javascript", ".java": "java", ".go": "go", ".cpp": "cpp", ".cc": "cpp", ".rs": "rust"}
 _EPILOG = """examples:
   python -m sandbox run --language python program.py          one JSON line: status, exception, output, seconds
   echo 'print(input())' > p.py; python -m sandbox run --stdin input.txt p.py
@@ -33,7 +34,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", help="run one program and print its verdict as JSON")
     run.add_argument("file", metavar="FILE", help="the program")
-    run.add_argument("--language", choices=LANGUAGES, default="python")
+    run.add_argument("--language", choices=LANGUAGES, help="default: by the file's ending, else python")
     run.add_argument("--stdin", metavar="FILE", help="file given as standard input (default: empty)")
     run.add_argument("--test", metavar="FILE", help="test code; for Python it runs outside the candidate's process")
     run.add_argument("--entry-point", metavar="NAME", help="the callable that a Python test is given")
@@ -57,7 +58,7 @@ def _run(arguments: argparse.Namespace) -> int:
     test = content(arguments.test)
     job = Job(
         content(arguments.file),
-        arguments.language,
+        arguments.language or _LANGUAGE_OF_ENDING.get(Path(arguments.file).suffix, "python"),
         content(arguments.stdin) or b"",
         Limits(cpu_s=arguments.cpu_s, wall_s=arguments.wall_s, memory_mib=arguments.memory_mib),
         None if test is None else test.decode("utf-8", "replace"),

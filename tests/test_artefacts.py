@@ -21,7 +21,10 @@ GOOD = "rate: 1.0e-4\ninner: {share: 0.5}\n"
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("rate: 1.0\nrtae: 2\ninner: {share: 0.5}\n", "unknown key 'rtae'; known keys: rate, inner, size"),
+        ("rate: 1.0\nrtae: 2\ninner: {share: 0.5}\n", "unknown key 'rtae'; did you mean 'rate'?"),
+        ("rtae: 2.0\ninner: {share: 0.5}\n", "unknown key 'rtae'; did you mean 'rate'?"),
+        ("rate: 1.0\nzzz: 2\ninner: {share: 0.5}\n", "unknown key 'zzz'; known keys: rate, inner, size."),
+        ("rate: 1.0\ninner: {shar: 0.5}\n", "unknown key 'inner.shar'; did you mean 'share'?"),
         ("rate: 1.0\ninner: {share: 0.5, shre: 1}\n", "unknown key 'inner.shre'"),
         ("rate: 1.0\n", "the key 'inner' is missing"),
         ("rate: 1e-4\ninner: {share: 0.5}\n", "write 1.0e-4"),

@@ -15,7 +15,6 @@ import ast
 import platform
 import random
 import sysconfig
-import textwrap
 import tokenize
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -71,13 +70,18 @@ def _documented(path: Path, root: Path) -> Iterator[Mapping[str, Any]]:
                         "kind": _kind(child, owner),
                         "signature": f"{child.name}({ast.unparse(child.args)})",
                         "docstring": docstring,
-                        "code": textwrap.dedent("".join(lines[first - 1 : child.end_lineno])),
+                        "code": _outdented(lines[first - 1 : child.end_lineno], child.col_offset),
                     }
                 yield from walk(child, f"{prefix}{child.name}.", None)
             else:
                 yield from walk(child, prefix, owner)
 
     yield from walk(tree, "", None)
+
+
+def _outdented(lines: list[str], indent: int) -> str:
+    # not textwrap.dedent: the text of a string may stand further left than the function it is in
+    return "".join(line[indent:] if line[:indent].isspace() else line for line in lines)
 
 
 def _kind(node: ast.FunctionDef | ast.AsyncFunctionDef, owner: str | None) -> str:

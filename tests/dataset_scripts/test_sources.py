@@ -37,6 +37,10 @@ def test_an_instruction_names_what_the_code_is(stdlib):
     assert compile_error(response) is None
 
 
+def test_no_code_starts_indented(stdlib):
+    assert not [row["qualname"] for row in stdlib if row["code"][:1].isspace()]
+
+
 def test_decorators_belong_to_the_code(stdlib):
     (raw,) = [row for row in stdlib if (row["module"], row["qualname"]) == ("fractions", "Fraction.from_float")]
     assert raw["code"].startswith("@classmethod\ndef from_float(cls, f):")
