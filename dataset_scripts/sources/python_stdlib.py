@@ -81,7 +81,7 @@ def _documented(path: Path, root: Path) -> Iterator[Mapping[str, Any]]:
 
 def _outdented(lines: list[str], indent: int) -> str:
     # not textwrap.dedent: the text of a string may stand further left than the function it is in
-    return "".join(line[indent:] if line[:indent].isspace() else line for line in lines)
+    return "".join(line[indent:] if line.strip() and not line[:indent].strip() else line for line in lines)
 
 
 def _kind(node: ast.FunctionDef | ast.AsyncFunctionDef, owner: str | None) -> str:

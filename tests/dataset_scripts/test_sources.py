@@ -37,6 +37,11 @@ def test_an_instruction_names_what_the_code_is(stdlib):
     assert compile_error(response) is None
 
 
+def test_only_indentation_is_taken_off_the_code():
+    lines = ["    def f(self):\n", "\n", '        """One.\n', "left\n", '        """\n', "        return 1\n"]
+    assert python_stdlib._outdented(lines, 4) == 'def f(self):\n\n    """One.\nleft\n    """\n    return 1\n'
+
+
 def test_no_code_starts_indented(stdlib):
     assert not [row["qualname"] for row in stdlib if row["code"][:1].isspace()]
 
