@@ -205,7 +205,7 @@ lint: install ## ruff: rules and format
 	@$(PY) -m ruff format --check .
 
 test: lint ## the quick suite (under 8 minutes)
-	@$(PY) -m pytest -m "not slow"
+	@$(PY) -m pytest -m "not slow" -n auto --maxprocesses 4 --dist worksteal
 
 test-slow: install ## the slow tests (under 45 minutes)
 	@$(PY) -m pytest -m slow

@@ -82,9 +82,9 @@ def install():
         return
     if not sys.platform.startswith("linux"):
         fail("Linux is needed: the sandbox stands on namespaces of its kernel.")
+    python = find_python()
     if VENV.is_symlink():
         fail(f"{VENV} is a link; making it anew would empty what it points to. Remove the link first.")
-    python = find_python()
     check_disk()
     try:
         import ensurepip  # noqa: F401 - Debian keeps it in python3-venv
