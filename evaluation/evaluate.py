@@ -35,6 +35,7 @@ from artefacts import (
 )
 from evaluation import benchmarks, generate, protocol, result, samples
 from evaluation.benchmarks import Problem
+from evaluation.generic import recorded
 from evaluation.judge import Limits, judge
 from evaluation.protocol import Protocol
 
@@ -296,7 +297,7 @@ def score_samples(
 
 def _say(built: Mapping[str, Any]) -> None:
     print(result.line(built))
-    if how := built.get("samples"):
+    if "form" in (how := built.get("samples", {})):
         print(
             f"read as {how['form']}: {how['text']}s, {how['program']}, cut {how['cut']}, code blocks: {how['fences']}"
         )
@@ -311,7 +312,7 @@ def main() -> None:
     )
     parser.add_argument("model", nargs="?", help="model folder, or Hub id (owner/name)")
     parser.add_argument("--samples", type=Path, help="score this file (.jsonl, .json, .gz, .zip) or MultiPL-E folder")
-    parser.add_argument("--benchmark", help=f"of the samples: {', '.join(benchmarks.NAMES)}")
+    parser.add_argument("--benchmark", help=f"of the samples: {', '.join((*benchmarks.NAMES, recorded.BENCHMARK))}")
     parser.add_argument("--version", help="of the benchmark (default: its newest)")
     parser.add_argument("--languages", default="", help="of a set with several: python,javascript,java,go,cpp,rust")
     parser.add_argument("--output", type=Path, help="folder for samples.jsonl and result.json of a model")
@@ -341,6 +342,11 @@ def main() -> None:
     if given.samples is not None:
         if not given.benchmark or not given.out:
             parser.error("--samples needs --benchmark and --out")
+        if given.benchmark == recorded.BENCHMARK:  # texts are compared, nothing is run
+            built = recorded.score(given.samples, given.version)
+            write_json(given.out, built)
+            _say(built)
+            return
         languages = [name for name in given.languages.split(",") if name]
         decided = {key: value for key, value in (("text", given.text), ("cut", given.cut)) if value}
         built, _ = score_samples(

@@ -72,7 +72,7 @@ def row(key: str, published: float, result: dict[str, Any]) -> dict[str, Any]:
     else:
         ours = result
     value = 100 * result.get("unweighted_mean", ours["pass_at_1"])
-    error = 100 * ours["standard_error"]
+    error = 100 * result.get("unweighted_standard_error", ours["standard_error"])
     near = abs(value - published) <= 2 * error
     return {
         "key": key, "published": published, "ours": value, "standard_error": error, "difference": value - published,
