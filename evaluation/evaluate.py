@@ -52,13 +52,14 @@ class SampleLimits(StrictModel):
     memory_mib: int
     call_cpu_s: float
     reference_cpu_factor: float
+    packages: list[str] | None
 
 
 def limits_for(benchmark: str) -> tuple[Limits, dict[str, Any]]:
     """The limits for samples of a benchmark, and the same as they go into a result."""
     own = validate(SampleLimits, read_mapping(LIMITS)[benchmark], f"{LIMITS}: {benchmark}")
     per_sample = sandbox.Limits(cpu_s=own.cpu_s, wall_s=own.wall_s, memory_mib=own.memory_mib)
-    return Limits(per_sample, own.call_cpu_s, own.reference_cpu_factor), own.model_dump()
+    return Limits(per_sample, own.call_cpu_s, own.reference_cpu_factor, own.packages), own.model_dump()
 
 
 @dataclasses.dataclass(frozen=True)
