@@ -100,7 +100,7 @@ def main() -> None:
     parser.add_argument("--model", default="", help="a folder (or Hub id) instead of the published checkpoint")
     parser.add_argument("--dry-run", action="store_true", help="print the plan, fetch and run nothing")
     parser.add_argument("--output", type=Path, default=Path("build/reproduce"), help="(default: build/reproduce)")
-    parser.add_argument("--engine", choices=generate.ENGINES, default="transformers")
+    parser.add_argument("--engine", choices=("transformers", "vllm"), default="transformers")
     parser.add_argument("--limit", type=int, help="only the first problems of each benchmark")
     given = parser.parse_args()
     known = {
@@ -110,7 +110,8 @@ def main() -> None:
         raise Refusal(f"{PUBLISHED}: there is no entry '{given.name}'; known entries: {', '.join(known)}.")
     checkpoint = known[given.name]
     model = given.model or checkpoint.model
-    print(plan(checkpoint, model))
+    if generate.is_main():
+        print(plan(checkpoint, model))
     if given.dry_run:
         return
     for name in names_of(checkpoint):  # what is missing is said before hours are spent
@@ -122,6 +123,8 @@ def main() -> None:
         results[name] = evaluate(
             Generator(model, given.engine), protocol.find(name)[0], Selection(given.limit), output
         )
+    if not generate.is_main():
+        return
     print(table([row(key, value, results[key.removesuffix("+")]) for key, value in checkpoint.figures.items()]))
 
 
