@@ -84,22 +84,23 @@ def build(
     return result
 
 
-def build_exact(said: Mapping[str, Sequence[tuple[str, str, str]]]) -> dict[str, Any]:
-    """The same for questions whose answer is a text: right when it is the expected one, character by character.
+Answered = tuple[str, bool, str, str]  # the question's id, whether the answer is right, what was expected, the answer
+
+
+def build_answers(said: Mapping[str, Sequence[Answered]]) -> dict[str, Any]:
+    """The same for questions whose answer is a text.
 
     Args:
-        said: group (a subject, a task) -> (question's id, answer, expected answer), at least one.
+        said: group (a subject, a task) -> its answers; at least one.
     """
     scores, tasks = {}, {}
     for group, rows in said.items():
-        scores[group] = score({task_id: (1, int(found == expected)) for task_id, found, expected in rows})
-        for task_id, found, expected in rows:
-            right = found == expected
+        scores[group] = score({task_id: (1, int(right)) for task_id, right, *_ in rows})
+        for task_id, right, expected, found in rows:
             verdict = {"status": "ok" if right else "wrong_output", "exception": None, "shared_process": False,
                        "reason": None if right else f"expected {expected[:120]!r}, got {found[:120]!r}"}  # fmt: skip
             tasks[task_id] = {"samples": 1, "passed": int(right), "verdicts": [verdict]}
     whole = score({task_id: (1, task["passed"]) for task_id, task in tasks.items()})
-    right = whole["passed"]
     return {
         **whole,
         "problems_in_benchmark": len(tasks),
@@ -107,7 +108,7 @@ def build_exact(said: Mapping[str, Sequence[tuple[str, str, str]]]) -> dict[str,
         "unscored_because": {},
         "caveat": caveat(whole["problems"], whole["standard_error"]),
         "scores": scores,
-        "outcomes": {"ok": right, "wrong_output": len(tasks) - right},
+        "outcomes": {"ok": whole["passed"], "wrong_output": len(tasks) - whole["passed"]},
         **(unweighted(scores) if len(scores) > 1 else {}),
         "tasks": tasks,
     }

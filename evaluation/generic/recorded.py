@@ -7,13 +7,12 @@ or JSON Lines, plain or .gz. A folder holds several tasks; each is named by what
 """
 
 import re
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from artefacts import Refusal, sha256_of_file
 from evaluation import samples
-from evaluation.result import build_exact
+from evaluation.result import build_answers
 
 BENCHMARK = "bbh"
 VERSIONS = ("cot", "direct")  # the two prompts of the paper: chain of thought, answer only
@@ -87,13 +86,16 @@ def score(path: Path, version: str | None) -> dict[str, Any]:
     """
     version = version_of(version, str(path))
     rows = rows_of(path)
-    said: Mapping[str, Sequence[tuple[str, str, str]]] = {
-        task: [(f"{task}/{n}", answer(row["prediction"], version), row["target"]) for n, row in enumerate(of_task)]
-        for task, of_task in rows.items()
-    }
+    said = {}
+    for task, of_task in rows.items():
+        answers = [answer(row["prediction"], version) for row in of_task]
+        said[task] = [
+            (f"{task}/{n}", found == row["target"], row["target"], found)
+            for n, (row, found) in enumerate(zip(of_task, answers, strict=True))
+        ]
     return {
         "benchmark": BENCHMARK,
         "version": version,
         "samples": {"path": str(path), "sha256": sha256_of_file(path) if path.is_file() else None},
-        **build_exact(said),
+        **build_answers(said),
     }
