@@ -30,6 +30,10 @@ DATASET = $(BUILD)/hub/datasets/$(MIXTURE)
 BASE_MODEL = $(BUILD)/models/SmolLM2-135M-Instruct
 RUN = $(BUILD)/runs/smollm2-135m-full$(if $(filter demo,$(MIXTURE)),,-$(MIXTURE))
 
+# evaluation: MODEL= another model, PROTOCOL=, NPROC= GPUs (a copy of the model on each)
+PROTOCOL ?= alchemist
+EVALUATE = $(if $(NPROC),.venv/bin/accelerate launch --num_processes $(NPROC) --num_machines 1 -m,$(PY) -m)
+TUNED = $(if $(filter full,$(RECIPE)),model,merged)
 REPRODUCE = $(if $(filter-out 0,$(DRY_RUN)),--dry-run) $(if $(MODEL),--model "$(MODEL)")
 
 export TOKENIZERS_PARALLELISM := false
@@ -37,7 +41,8 @@ export HF_HUB_DISABLE_TELEMETRY := 1
 
 .PHONY: help install pin-sources demo mixture teacher-local data base-model train-demo evaluate-demo eval-demo model peek \
 	ledger harmony leaks why summary train-l7b train-cl7b train-ds67b train-octocoder merge-l7b merge-cl7b merge-ds67b \
-	merge-octocoder chat-demo chat-l7b chat-cl7b chat-ds67b chat-octocoder rebuild bench-gpu rescore compare \
+	merge-octocoder chat-demo chat-l7b chat-cl7b chat-ds67b chat-octocoder rebuild bench-gpu rescore compare errors \
+	eval-l7b eval-cl7b eval-ds67b eval-octocoder eval-generic \
 	reproduce-l7b reproduce-cl7b reproduce-ds67b reproduce-octocoder reproduce-octogeex \
 	push-data push-model release download-data download-model toolchains test test-slow lint doctor clean
 
@@ -185,20 +190,45 @@ compare: install ## two results side by side (A= B=, folders or result.json): di
 eval-demo: train-demo ## the demo's tuned checkpoint on all 164 problems of HumanEval
 	@$(PY) -m evaluation.evaluate $(RUN)/model --output $(RUN)/eval-all
 
+errors: install ## error cases of runs side by side: RUNS="before=DIR after=DIR ..." LIST=NameError for the failing tasks
+	@[ -n "$(RUNS)" ] || { echo 'make: which runs? make errors RUNS="before=build/runs/... after=build/runs/..."' >&2; exit 2; }
+	@$(PY) -m evaluation.errors $(RUNS) $(if $(LIST),--list "$(LIST)")
+
+eval-l7b: install ## a trained Llama-2-7B under PROTOCOL (RECIPE=full|lora|qlora, adapters merged before; MODEL=, NPROC=)
+	@$(EVALUATE) evaluation.evaluate $(or $(MODEL),$(or $(OUTPUT),$(BUILD)/runs/llama2-7b-$(RECIPE))/$(TUNED)) \
+		--protocol $(PROTOCOL) --output $(or $(OUTPUT),$(BUILD)/runs/llama2-7b-$(RECIPE))/eval-$(notdir $(PROTOCOL))
+
+eval-cl7b: install ## the same of CodeLlama-Python-7B
+	@$(EVALUATE) evaluation.evaluate $(or $(MODEL),$(or $(OUTPUT),$(BUILD)/runs/codellama-python-7b-$(RECIPE))/$(TUNED)) \
+		--protocol $(PROTOCOL) --output $(or $(OUTPUT),$(BUILD)/runs/codellama-python-7b-$(RECIPE))/eval-$(notdir $(PROTOCOL))
+
+eval-ds67b: install ## the same of DeepSeek-Coder-6.7B
+	@$(EVALUATE) evaluation.evaluate $(or $(MODEL),$(or $(OUTPUT),$(BUILD)/runs/deepseek-coder-6.7b-$(RECIPE))/$(TUNED)) \
+		--protocol $(PROTOCOL) --output $(or $(OUTPUT),$(BUILD)/runs/deepseek-coder-6.7b-$(RECIPE))/eval-$(notdir $(PROTOCOL))
+
+eval-octocoder: PROTOCOL = octopack
+eval-octocoder: install ## the same of OctoCoder, under octopack's protocols
+	@$(EVALUATE) evaluation.evaluate $(or $(MODEL),$(or $(OUTPUT),$(BUILD)/runs/starcoder-15b-lora8bit)/merged) \
+		--protocol $(PROTOCOL) --output $(or $(OUTPUT),$(BUILD)/runs/starcoder-15b-lora8bit)/eval-$(notdir $(PROTOCOL))
+
+eval-generic: install ## MMLU, BBH and GSM8K of MODEL by lm-eval, into OUTPUT (requirements-extras.txt)
+	@[ -n "$(MODEL)" ] && [ -n "$(OUTPUT)" ] || { echo "make: which model, and where to? make eval-generic MODEL=... OUTPUT=..." >&2; exit 2; }
+	@$(PY) -m evaluation.generic.harness "$(MODEL)" --output "$(OUTPUT)"
+
 reproduce-l7b: install ## AlchemistCoder-L-7B beside the paper's figures (DRY_RUN=1: the plan; MODEL=: a folder)
-	@$(PY) -m evaluation.reproduce l7b $(REPRODUCE)
+	@$(EVALUATE) evaluation.reproduce l7b $(REPRODUCE)
 
 reproduce-cl7b: install ## AlchemistCoder-CL-7B beside the paper's figures
-	@$(PY) -m evaluation.reproduce cl7b $(REPRODUCE)
+	@$(EVALUATE) evaluation.reproduce cl7b $(REPRODUCE)
 
 reproduce-ds67b: install ## AlchemistCoder-DS-6.7B beside the paper's figures
-	@$(PY) -m evaluation.reproduce ds67b $(REPRODUCE)
+	@$(EVALUATE) evaluation.reproduce ds67b $(REPRODUCE)
 
 reproduce-octocoder: install ## OctoCoder beside the paper's figures
-	@$(PY) -m evaluation.reproduce octocoder $(REPRODUCE)
+	@$(EVALUATE) evaluation.reproduce octocoder $(REPRODUCE)
 
 reproduce-octogeex: install ## OctoGeeX beside the paper's figures
-	@$(PY) -m evaluation.reproduce octogeex $(REPRODUCE)
+	@$(EVALUATE) evaluation.reproduce octogeex $(REPRODUCE)
 
 lint: install ## ruff: rules and format
 	@$(PY) -m ruff check .

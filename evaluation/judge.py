@@ -9,6 +9,7 @@ import ast
 import builtins
 import dataclasses
 import functools
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -24,11 +25,15 @@ UNSCORED = ("internal", "not_run")  # our fault or a missing toolchain: never co
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-    """What a sample may use, and for plus sets what each call may use (seconds of CPU, whichever is larger)."""
+    """What a sample may use, and for plus sets what each call may use (seconds of CPU, whichever is larger).
+
+    `packages`: what a Python program may import besides the standard library; None: whatever is installed here.
+    """
 
     sandbox: sandbox.Limits
     call_cpu_s: float = 4.0
     reference_cpu_factor: float = 4.0
+    packages: Sequence[str] | None = None
 
 
 def is_plus(problem: Problem) -> bool:
@@ -79,6 +84,32 @@ def _record(verdict: sandbox.Verdict, problem: Problem) -> dict[str, Any]:
     return {"status": status, "exception": exception, "reason": reason and reason[:300], "shared_process": shared}
 
 
+def foreign_import(program: str, packages: Sequence[str]) -> str | None:
+    """A package beyond `packages` that a program imports when it starts; None when there is none.
+
+    Such a program ends with a ModuleNotFoundError where the benchmark is at home, whatever is installed here. Imports
+    inside functions and `try` are left to the run.
+
+    >>> foreign_import("import math\\nimport pandas as pd\\n", ["numpy"])
+    'pandas'
+    """
+    if "import" not in program:
+        return None
+    try:
+        body = ast.parse(program).body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None  # the run says what is wrong with it
+    known = {*sys.stdlib_module_names, *packages}
+    for node in body:
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            names = [node.module]
+        for name in names:
+            if name.split(".")[0] not in known:
+                return name.split(".")[0]
+    return None
+
+
 _NOT_CODE = {"status": "not_code", "exception": None, "reason": "longer than 1 MiB", "shared_process": False}
 
 
@@ -100,6 +131,18 @@ def judge(
     able = [p for p in chosen if not absent.get(p.task_id)]
     units = [(p, n, text) for p in able for n, text in enumerate(programs[p.task_id]) if text is not None]
     records = {p.task_id: [dict(_NOT_CODE) for _ in programs[p.task_id]] for p in chosen}
+    foreign = {
+        (p.task_id, n): name
+        for p, n, text in units
+        if p.language == "python" and limits.packages is not None
+        if (name := foreign_import(text, limits.packages))
+    }
+    for (task_id, number), name in foreign.items():
+        records[task_id][number] = {
+            "status": "exception", "exception": "ModuleNotFoundError", "shared_process": False, "base": "exception",
+            "reason": f"imports {name}, which is none of the benchmark's packages",
+        }  # fmt: skip
+    units = [unit for unit in units if (unit[0].task_id, unit[1]) not in foreign]
     for p in chosen:
         if name := absent.get(p.task_id):
             said = {"status": "not_run", "reason": f"the library {name} is not installed"}

@@ -52,11 +52,12 @@ class Protocol(StrictModel):
     memory_mib: PositiveInt
     call_cpu_s: PositiveFloat  # plus sets: CPU seconds of one call, or
     reference_cpu_factor: PositiveFloat  # so many times the reference's, whichever is larger
+    packages: list[str] | None  # what Python may import besides its standard library; null: whatever is installed
 
     def limits(self) -> Limits:
         """What a sample may use."""
         own = sandbox.Limits(cpu_s=self.cpu_s, wall_s=self.wall_s, memory_mib=self.memory_mib)
-        return Limits(own, self.call_cpu_s, self.reference_cpu_factor)
+        return Limits(own, self.call_cpu_s, self.reference_cpu_factor, self.packages)
 
 
 def find(name: str) -> list[Path]:

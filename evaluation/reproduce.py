@@ -18,8 +18,10 @@ from evaluation.evaluate import Generator, Selection, evaluate
 PUBLISHED = ROOT / "evaluation" / "published.yaml"
 _SIZES = {"humaneval": 164, "humaneval_plus": 164, "mbpp": 257, "mbpp_plus": 378, "humaneval_x": 820,
           "humanevalpack": 984, "ds1000": 1000}  # tasks, for a plan that reads nothing  # fmt: skip
-_TOKENS_PER_S = 1500  # of one data-centre GPU on a 7B model in batches of 16: an assumption of the plan, not measured
-_MEAN_SHARE = 0.5  # of max_new_tokens that an answer uses on average: an assumption, too
+# Assumptions of a plan, not measured: it names them.
+_STEP_MS_PER_BILLION = 4.5  # one token for a whole batch, transformers on one data-centre GPU: 30 ms for 7B
+_MEAN_SHARE = 0.5  # of max_new_tokens that an answer uses on average
+_PROMPT_TOKENS = 1000  # of the longest prompt
 
 
 class Checkpoint(StrictModel):
@@ -29,6 +31,7 @@ class Checkpoint(StrictModel):
     source: str
     weights_gb: float
     parameters: float
+    kv_bytes_per_token: int
     gated: bool
     figures: dict[str, float]
 
@@ -38,28 +41,43 @@ def names_of(checkpoint: Checkpoint) -> list[str]:
     return list(dict.fromkeys(key.removesuffix("+") for key in checkpoint.figures))
 
 
+def duration(seconds: float) -> str:
+    """A time in the unit that tells something.
+
+    >>> duration(84), duration(3000), duration(16000)
+    ('84 s', '50 min', '4.4 h')
+    """
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
 def plan(checkpoint: Checkpoint, model: str) -> str:
     """What the run takes; reads protocols only."""
+    step_s = _STEP_MS_PER_BILLION * checkpoint.parameters / 1e12
+    weights_gib = 2 * checkpoint.parameters / 2**30
     lines = [
         f"model      {model} ({checkpoint.parameters / 1e9:.1f} B parameters)",
         f"download   {checkpoint.weights_gb:.1f} GB{', gated: needs HF_TOKEN' if checkpoint.gated else ''}",
-        f"memory     {2 * checkpoint.parameters / 2**30:.1f} GiB of weights in bfloat16, and the cache of a batch: "
-        "one GPU of 24 GB (7B) or 48 GB (15B)",
-        f"hours      at an assumed {_TOKENS_PER_S} tokens/s of one GPU, answers using half of max_new_tokens",
+        f"memory     {weights_gib:.1f} GiB of weights in bfloat16, and keys and values of a batch, with prompts of "
+        f"{_PROMPT_TOKENS:,} tokens",
+        f"time       of one data-centre GPU at an assumed {1000 * step_s:.0f} ms a token of a batch (transformers), "
+        "answers using half of max_new_tokens",
         "",
-        f"{'protocol':28}{'answers':>9}{'tokens, at most':>17}{'hours':>8}   published, %",
+        f"{'protocol':28}{'answers':>9}{'batch':>7}{'most tokens':>13}{'GPU memory':>13}{'time':>9}   published, %",
     ]
-    total = 0.0
+    total_s = 0.0
     for name in names_of(checkpoint):
         rules = protocol.read(protocol.find(name)[0])
         answers = _SIZES[rules.benchmark] * rules.samples_per_task * (2 if rules.task == "explain" else 1)
-        most = answers * rules.max_new_tokens
-        hours = most * _MEAN_SHARE / _TOKENS_PER_S / 3600
-        total += hours
+        seconds = -(-answers // rules.batch_size) * rules.max_new_tokens * _MEAN_SHARE * step_s
+        total_s += seconds
+        cache = rules.batch_size * (_PROMPT_TOKENS + rules.max_new_tokens) * checkpoint.kv_bytes_per_token / 2**30
         said = ", ".join(f"{v} {'plus' if k.endswith('+') else ''}".strip() for k, v in checkpoint.figures.items()
                          if k.removesuffix("+") == name)  # fmt: skip
-        lines.append(f"{name:28}{answers:>9,}{most:>17,}{hours:>8.1f}   {said}")
-    lines += [f"{'all':28}{'':26}{total:>8.1f}", "", f"source     {checkpoint.source}"]
+        lines.append(f"{name:28}{answers:>9,}{rules.batch_size:>7}{answers * rules.max_new_tokens:>13,}"
+                     f"{weights_gib + cache:>9.1f} GiB{duration(seconds):>9}   {said}")  # fmt: skip
+    lines += [f"{'all':28}{'':42}{duration(total_s):>9}", "", f"source     {checkpoint.source}"]
     return "\n".join(lines)
 
 
@@ -72,7 +90,7 @@ def row(key: str, published: float, result: dict[str, Any]) -> dict[str, Any]:
     else:
         ours = result
     value = 100 * result.get("unweighted_mean", ours["pass_at_1"])
-    error = 100 * ours["standard_error"]
+    error = 100 * result.get("unweighted_standard_error", ours["standard_error"])
     near = abs(value - published) <= 2 * error
     return {
         "key": key, "published": published, "ours": value, "standard_error": error, "difference": value - published,
@@ -100,7 +118,7 @@ def main() -> None:
     parser.add_argument("--model", default="", help="a folder (or Hub id) instead of the published checkpoint")
     parser.add_argument("--dry-run", action="store_true", help="print the plan, fetch and run nothing")
     parser.add_argument("--output", type=Path, default=Path("build/reproduce"), help="(default: build/reproduce)")
-    parser.add_argument("--engine", choices=generate.ENGINES, default="transformers")
+    parser.add_argument("--engine", choices=("transformers", "vllm"), default="transformers")
     parser.add_argument("--limit", type=int, help="only the first problems of each benchmark")
     given = parser.parse_args()
     known = {
@@ -110,7 +128,8 @@ def main() -> None:
         raise Refusal(f"{PUBLISHED}: there is no entry '{given.name}'; known entries: {', '.join(known)}.")
     checkpoint = known[given.name]
     model = given.model or checkpoint.model
-    print(plan(checkpoint, model))
+    if generate.is_main():
+        print(plan(checkpoint, model))
     if given.dry_run:
         return
     for name in names_of(checkpoint):  # what is missing is said before hours are spent
@@ -122,6 +141,8 @@ def main() -> None:
         results[name] = evaluate(
             Generator(model, given.engine), protocol.find(name)[0], Selection(given.limit), output
         )
+    if not generate.is_main():
+        return
     print(table([row(key, value, results[key.removesuffix("+")]) for key, value in checkpoint.figures.items()]))
 
 

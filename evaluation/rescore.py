@@ -17,6 +17,7 @@ from typing import Any
 from artefacts import ROOT, Refusal, StrictModel, command_line, read_mapping, validate, write_json
 from evaluation.benchmarks import files
 from evaluation.evaluate import Selection, score_samples
+from evaluation.generic import recorded as texts
 from evaluation.judge import UNSCORED
 
 RECORDED = ROOT / "evaluation" / "recorded.yaml"
@@ -87,6 +88,7 @@ def compare(record: Record, result: dict[str, Any], said: dict[str, dict[str, li
     A score that misses only by the tasks of `differs` is met: it is what is recorded, put right.
     """
     measured = {f"pass@{k}": 100 * value["value"] for k, value in result["pass_at_k"].items()}
+    measured["accuracy"] = measured["pass@1"]  # what it is called where texts are compared
     measured |= {name: 100 * group["pass_at_1"] for name, group in result["scores"].items()}
     other: dict[str, set[str]] = {}
     for part, verdicts in said.items():
@@ -115,12 +117,15 @@ def compare(record: Record, result: dict[str, Any], said: dict[str, dict[str, li
 def rescore(name: str, record: Record, output: Path, workers: int | None) -> dict[str, Any]:
     """Score one entry; writes and returns the comparison."""
     path = find(record, record.file, record.path, record.sha256)
-    result, held = score_samples(path, record.benchmark, record.version, Selection(workers=workers))
+    said: dict[str, dict[str, list[bool]]] = {}
+    if record.benchmark == texts.BENCHMARK:
+        result = texts.score(path, record.version)
+    else:
+        result, held = score_samples(path, record.benchmark, record.version, Selection(workers=workers))
+        said = {"pass@1": held.recorded} if held.recorded else {}
     if record.verdicts:
         more = record.verdicts
         said = recorded_verdicts(find(record, more.file, more.path, more.sha256))
-    else:
-        said = {"pass@1": held.recorded} if held.recorded else {}
     compared = compare(record, result, said)
     write_json(output / f"{name}.json", {"recorded": record.model_dump(), "comparison": compared, **result})
     return compared

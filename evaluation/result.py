@@ -80,8 +80,47 @@ def build(
         },
     }
     if any("library" in p.extra for p in problems):  # the paper's overall figure
-        result["unweighted_mean"] = math.fsum(s["pass_at_1"] for s in scores.values()) / len(scores)
+        result |= unweighted(scores)
     return result
+
+
+Answered = tuple[str, bool, str, str]  # the question's id, whether the answer is right, what was expected, the answer
+
+
+def build_answers(said: Mapping[str, Sequence[Answered]]) -> dict[str, Any]:
+    """The same for questions whose answer is a text.
+
+    Args:
+        said: group (a subject, a task) -> its answers; at least one.
+    """
+    scores, tasks = {}, {}
+    for group, rows in said.items():
+        scores[group] = score({task_id: (1, int(right)) for task_id, right, *_ in rows})
+        for task_id, right, expected, found in rows:
+            verdict = {"status": "ok" if right else "wrong_output", "exception": None, "shared_process": False,
+                       "reason": None if right else f"expected {expected[:120]!r}, got {found[:120]!r}"}  # fmt: skip
+            tasks[task_id] = {"samples": 1, "passed": int(right), "verdicts": [verdict]}
+    whole = score({task_id: (1, task["passed"]) for task_id, task in tasks.items()})
+    return {
+        **whole,
+        "problems_in_benchmark": len(tasks),
+        "unscored": [],
+        "unscored_because": {},
+        "caveat": caveat(whole["problems"], whole["standard_error"]),
+        "scores": scores,
+        "outcomes": {"ok": whole["passed"], "wrong_output": len(tasks) - whole["passed"]},
+        **(unweighted(scores) if len(scores) > 1 else {}),
+        "tasks": tasks,
+    }
+
+
+def unweighted(scores: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
+    """The mean over groups, each counting the same, with its standard error."""
+    count = len(scores)
+    return {
+        "unweighted_mean": math.fsum(s["pass_at_1"] for s in scores.values()) / count,
+        "unweighted_standard_error": math.sqrt(math.fsum(s["standard_error"] ** 2 for s in scores.values())) / count,
+    }
 
 
 def line(result: Mapping[str, Any]) -> str:
@@ -90,6 +129,9 @@ def line(result: Mapping[str, Any]) -> str:
     more = [f"pass@{k} {100 * value['value']:.1f} %" for k, value in result["pass_at_k"].items() if k != "1"] + [
         f"{name} {100 * group['pass_at_1']:.1f} %" for name, group in result["scores"].items()
     ]
+    if "unweighted_mean" in result:
+        mean, error = (100 * result[f"unweighted_{name}"] for name in ("mean", "standard_error"))
+        more.append(f"unweighted mean {mean:.1f} % +- {error:.1f}")
     why = "; ".join(result["unscored_because"])
     unscored = f" {len(result['unscored'])} not scored ({why})." if result["unscored"] else ""
     version = f" {result['version']}" if result.get("version") else ""

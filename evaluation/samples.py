@@ -59,7 +59,7 @@ def read(path: Path, problems: Sequence[Problem], lenient: bool, decided: dict[s
     Raises:
         Refusal: the file cannot be read, has no known form, or does not fit the problems.
     """
-    rows = _rows(path)
+    rows = rows_of(path)
     form, found = _paired(path, rows, problems)
     by_id = {p.task_id: p for p in problems}
     unknown = [task_id for task_id, *_ in found if task_id not in by_id]
@@ -135,13 +135,18 @@ def _text_of(path: Path) -> str:
         raise Refusal(f"{path}: cannot be read ({type(error).__name__}: {error}).") from None
 
 
-def _rows(path: Path) -> list[Any]:
+def rows_of(path: Path) -> list[Any]:
+    """The rows of a JSON or JSON Lines file, plain, .gz or in a .zip, or of all such files of a folder.
+
+    Raises:
+        Refusal: there are none, or something cannot be read.
+    """
     if path.is_dir():
         files = sorted(p for p in path.iterdir() if re.search(r"\.jsonl?(\.gz)?$", p.name))
         files = [p for p in files if not re.search(r"results\.jsonl?(\.gz)?$", p.name)]
         if not files:
             raise Refusal(f"{path}: no .json, .jsonl or .gz files in this folder.")
-        return [row for file in files for row in _rows(file)]
+        return [row for file in files for row in rows_of(file)]
     text = _text_of(path)
     if not text.strip():
         raise Refusal(f"{path}: is empty; generate first.")

@@ -75,7 +75,8 @@ def paired_bootstrap(
     Tasks are drawn again with replacement, the same for both runs.
 
     Returns:
-        difference, low, high, and `p`: twice the share of rounds on the wrong side of 0 (two-sided).
+        difference, its standard_error over tasks, low, high, and `p`: twice the share of rounds on the wrong side of 0
+        (two-sided).
 
     Raises:
         ValueError: the runs do not pair up, or hold nothing.
@@ -88,6 +89,7 @@ def paired_bootstrap(
     below, above = sum(m <= 0 for m in means), sum(m >= 0 for m in means)
     return {
         "difference": math.fsum(gains) / count,
+        "standard_error": standard_error(gains),
         "low": means[int(0.025 * rounds)],
         "high": means[min(int(0.975 * rounds), rounds - 1)],
         "p": min(1.0, 2 * min(below, above) / rounds),

@@ -95,7 +95,8 @@ class Spent:
 
 def text_of(raw: str) -> str:
     """The text of a recorded answer."""
-    return json.loads(raw)["choices"][0]["message"]["content"]
+    choice = json.loads(raw)["choices"][0]
+    return (choice["message"]["content"] if "message" in choice else choice["text"]) or ""
 
 
 class Answers:

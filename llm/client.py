@@ -261,13 +261,15 @@ class Client:
             if isinstance(reply, str):
                 return Answer(key, role.model, None, reason=reply)
             reason, detail, value = reply.reason, f"finish_reason {reply.finish_reason}", None
+            if request.verbatim and reason in ("length", "empty_answer"):
+                reason = None
             if reason is None and request.schema is not None:
                 value, reason, detail = parse(reply.text, request.schema)
             cost = _cost(reply, role, messages)
             if reason is None:
                 about = (key, self.scope, request.role, role.model, request.template, reply.raw, reply.finish_reason)
                 await self._write(Paid(*about, *cost, role.usd(*cost), reply.seconds))
-                return Answer(key, role.model, reply.text, value)
+                return Answer(key, role.model, reply.text or "", value)
             await self._fail(request, role, key, reason, detail, reply.raw, cost)
             if is_repair or reason not in ("invalid_json", "wrong_schema"):
                 return Answer(key, role.model, None, reason=reason)
@@ -280,7 +282,7 @@ class Client:
         attempt = rate_limited = 0
         while True:
             try:
-                return await self._attempt(role, messages, schema)
+                return await self._attempt(request, role, messages, schema)
             except Attempt as failure:
                 limited = failure.reason == "rate_limited"
                 rate_limited, attempt = rate_limited + limited, attempt + (not limited)
@@ -299,13 +301,15 @@ class Client:
                 if not failure.rest_s:
                     await self._idly(asyncio.sleep, backoff_s(attempt + rate_limited - 1, self._chance))
 
-    async def _attempt(self, role: Role, messages: tuple[Message, ...], schema: dict | None) -> Reply:
+    async def _attempt(
+        self, request: Request, role: Role, messages: tuple[Message, ...], schema: dict | None
+    ) -> Reply:
         entered = await self._idly(self._pace.enter)
         how: dict = {"success": None}
         cost, aside = Spent(), None
         try:
             aside = await self._idly(self._budget.set_aside, role, messages)
-            reply = await self._transport.send(role, messages, schema)
+            reply = await self._transport.send(role, messages, schema, request.stop, request.continues)
             tokens = _cost(reply, role, messages)
             cost, how = Spent(role.usd(*tokens), sum(tokens)), {"success": True}
             return reply

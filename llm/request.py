@@ -28,6 +28,9 @@ class Request:
         schema: a pydantic model that the answer must fit as JSON (without defaults and forbidding extra keys: a
             subclass of `artefacts.StrictModel`); None for free text.
         sample: 0 for the first answer to these messages, 1 for another, independent one, ...
+        stop: texts that end an answer; they are not part of it.
+        continues: the one message is a text to be continued as it stands (/completions, no chat template).
+        verbatim: whatever the model says is its answer, cut off at max_tokens or empty, too: for scoring models.
     """
 
     role: str
@@ -35,6 +38,9 @@ class Request:
     template: str
     schema: type[BaseModel] | None = None
     sample: int = 0
+    stop: tuple[str, ...] = ()
+    continues: bool = False
+    verbatim: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,6 +71,7 @@ REASONS = UNREACHED + UNUSABLE
 
 def key_of(request: Request, model: str, sampling: dict[str, Any]) -> str:
     """Hex digest of what shapes the answer (64 characters)."""
+    rare = {name: value for name in ("stop", "continues", "verbatim") if (value := getattr(request, name))}
     return hash_of(
         {
             "model": model,
@@ -73,6 +80,7 @@ def key_of(request: Request, model: str, sampling: dict[str, Any]) -> str:
             "sampling": sampling,
             "template": request.template,
             "sample": request.sample,
+            **rare,  # only where they are used: names that older ledgers know stay theirs
         }
     )
 

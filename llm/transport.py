@@ -57,10 +57,14 @@ class Transport:
             http_client=openai.DefaultAsyncHttpxClient(limits=limits, timeout=profile.timeout_s),
         )  # fmt: skip
 
-    async def send(self, role: Role, messages: tuple[Message, ...], schema: dict[str, Any] | None) -> Reply:
+    async def send(
+        self, role: Role, messages: tuple[Message, ...], schema: dict[str, Any] | None,
+        stop: tuple[str, ...] = (), continues: bool = False,
+    ) -> Reply:  # fmt: skip
         """Ask once.
 
         Args:
+            stop, continues: as in `llm.Request`.
             schema: JSON schema for the server to hold the answer to; None where it cannot, or nothing is wanted.
 
         Raises:
@@ -68,16 +72,21 @@ class Transport:
             Refusal: the server will refuse every request: a wrong key, an unknown model, no credit.
         """
         body: dict[str, Any] = {k: v for k, v in role.sampling().items() if v is not None and k != "max_tokens"}
-        body[self.profile.max_tokens_field] = role.max_tokens
+        body["max_tokens" if continues else self.profile.max_tokens_field] = role.max_tokens
+        if stop:
+            body["stop"] = list(stop)
         if schema is not None:
             form = {"name": schema.get("title", "answer"), "schema": schema, "strict": True}
             body["response_format"] = {"type": "json_schema", "json_schema": form}
+        asked: Any = self._client.chat.completions
+        if continues:
+            asked, body["prompt"] = self._client.completions, messages[-1]["content"]
+        else:
+            body["messages"] = list(messages)
         started = time.monotonic()
         try:
             async with asyncio.timeout(self.profile.timeout_s):  # httpx's own are per read: a dribble never ends
-                response = await self._client.chat.completions.with_raw_response.create(
-                    model=role.model, messages=list(messages), **body
-                )
+                response = await asked.with_raw_response.create(model=role.model, **body)
         except (TimeoutError, openai.APITimeoutError) as error:
             sent = not isinstance(error.__cause__, httpx2.ConnectTimeout | httpx2.PoolTimeout)
             said = f"no whole answer within {self.profile.timeout_s:g} s"
@@ -164,7 +173,8 @@ def read_reply(raw: str, seconds: float) -> Reply:
 
     try:
         choice = body["choices"][0]
-        text, finish = choice["message"]["content"], str(choice.get("finish_reason"))
+        text = choice["message"]["content"] if "message" in choice else choice["text"]
+        finish = str(choice.get("finish_reason"))
     except (KeyError, IndexError, TypeError, AttributeError):
         return reply(None, "none", "empty_choice")
     if finish != "stop":

@@ -50,3 +50,17 @@ def test_leaving_early_or_claiming_equality_is_no_pass(problems):
 def test_the_code_of_an_answer(problems, answer, code):
     (problem,) = [p for p in problems if p.entry_point == "strlen"]
     assert extract.code(answer, problem) == code
+
+
+def test_what_happens_to_be_installed_decides_no_verdict(problems):
+    problem = problems[0]
+    right = problem.prompt + problem.solution
+    programs = [f"{right}\nimport pandas\n", f"import os, yaml.nodes\n{right}", f"{right}\nimport numpy.linalg\n",
+                f"{right}\ntry:\n    import pandas\nexcept ImportError:\n    pass\n"]  # fmt: skip
+    limits = judge.Limits(Limits(cpu_s=10, wall_s=60, memory_mib=2048), packages=["numpy"])
+    found = judge.judge([problem], {problem.task_id: programs}, limits)[problem.task_id]
+    assert [r["status"] for r in found] == ["exception", "exception", "ok", "ok"]
+    assert found[0]["exception"] == "ModuleNotFoundError" and "imports pandas" in found[0]["reason"]
+    assert "imports yaml" in found[1]["reason"]
+    free = judge.judge([problem], {problem.task_id: programs[:1]}, judge.Limits(limits.sandbox))[problem.task_id]
+    assert free[0]["status"] == "ok"  # the package is there: only the rule says otherwise

@@ -1,5 +1,7 @@
 """Protocols hold whatever moves a score; a wrong one is refused by file and key; prompts are what they say."""
 
+import re
+
 import pytest
 import yaml
 
@@ -73,11 +75,25 @@ def test_an_explanation_is_short_and_holds_no_line_of_the_solution():
     assert line not in told and len(told) == 60
 
 
-def test_a_plan_reads_no_checkpoint_and_names_each_figure(monkeypatch, capsys):
-    monkeypatch.setattr("sys.argv", ["reproduce", "ds67b", "--dry-run"])
+@pytest.mark.parametrize("name", read_mapping(reproduce.PUBLISHED))
+def test_a_plan_reads_no_checkpoint_and_names_each_figure(name, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["reproduce", name, "--dry-run"])
     assert reproduce.main() == 0
     out = capsys.readouterr().out
-    assert "13.5 GB" in out and "79.9, 75.6 plus" in out and "alchemist/mbpp_plus" in out
+    entry = read_mapping(reproduce.PUBLISHED)[name]
+    assert entry["model"] in out and f"{entry['weights_gb']} GB" in out and entry["source"] in out
+    assert all(str(figure) in out for figure in entry["figures"].values())
+    rows = [line for line in out.splitlines() if line.startswith(("alchemist/", "octopack/", "all "))]
+    assert len(rows) == len({key.removesuffix("+") for key in entry["figures"]}) + 1
+    times = [re.search(r" ([1-9][\d.]*) (s|min|h)(?:   |$)", line) for line in rows]
+    assert all(times), rows  # never 0.0 hours
+
+
+def test_a_plan_says_what_a_gpu_must_hold():
+    checkpoint = reproduce.Checkpoint(**read_mapping(reproduce.PUBLISHED)["ds67b"])
+    (line,) = [li for li in reproduce.plan(checkpoint, "m").splitlines() if li.startswith("alchemist/humaneval_plus")]
+    cache_gib = 16 * 1512 * 2 * 32 * 4096 * 2 / 2**30  # batch x tokens x (keys, values) x layers x width x bytes
+    assert f"{2 * 6.74e9 / 2**30 + cache_gib:.1f} GiB" in line and "79.9, 75.6 plus" in line
 
 
 def test_figures_are_met_within_two_standard_errors():

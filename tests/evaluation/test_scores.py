@@ -35,6 +35,7 @@ def test_k_is_only_as_large_as_every_task_allows():
 def test_bootstrap_pairs_tasks():
     better = scores.paired_bootstrap([0] * 50 + [1] * 50, [1] * 20 + [0] * 30 + [1] * 50)
     assert better["difference"] == pytest.approx(0.2) and better["low"] > 0.1 and better["p"] < 0.01
+    assert better["standard_error"] == pytest.approx((0.2 * 0.8 / 100) ** 0.5)
     same = scores.paired_bootstrap([0, 1] * 50, [0, 1] * 50)
     assert (same["low"], same["high"], same["p"]) == (0, 0, 1.0)
     with pytest.raises(ValueError, match="do not pair up"):

@@ -104,7 +104,7 @@ class Server:
 
     async def _answer(self, body: dict, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """False when the connection is to be closed."""
-        content = next(m["content"] for m in body["messages"] if m["role"] == "user")
+        content = body.get("prompt") or next(m["content"] for m in body["messages"] if m["role"] == "user")
         nth = self._turns[content]
         self._turns[content] += 1
         fault = self.schedule(content, nth)
@@ -141,9 +141,10 @@ class Server:
             return 200, [], b"<html>gateway</html>"
         text = {"invalid_json": "{oops", "wrong_schema": '{"echo": 5}', "null": None}.get(fault, "")
         text = self.say(content) if fault in ("ok", "length", "cut_body") else text
-        choice = {"index": 0, "message": {"role": "assistant", "content": text}}
+        said = {"text": text} if "prompt" in body else {"message": {"role": "assistant", "content": text}}
+        choice = {"index": 0, **said}
         choice["finish_reason"] = "length" if fault == "length" else "stop"
-        prompt = sum(len(m["content"]) for m in body["messages"]) // 4 + 1
+        prompt = sum(len(m["content"]) for m in body.get("messages", [{"content": content}])) // 4 + 1
         completion = len(text or "") // 4 + 1
         answer = {
             "id": "x", "object": "chat.completion", "created": int(time.time()), "model": body["model"],

@@ -1,0 +1,100 @@
+"""Who answers: a model and what runs it. Answers are kept as they are made, and an unfinished run goes on from them.
+
+reads and writes   DIR/samples.jsonl, one answer a line: {key, task_id, sample, answer}
+"""
+
+import dataclasses
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from artefacts import Refusal, code_key, hash_of, sha256_of_file, write_bytes
+from evaluation import generate, served
+from evaluation.protocol import Protocol
+
+GENERATION_PINS = ("torch", "transformers")
+
+
+def model_digest(model: str, engine: str) -> str:
+    """Digest of the weights of a model folder; the hash of the name of a model that lies elsewhere.
+
+    Raises:
+        Refusal: the folder has no safetensors weights, or a path was meant and is not there.
+    """
+    folder = None if engine == "server" else generate.weights_of(model)
+    if folder is None:
+        if engine == "transformers" and (model.startswith((".", "/")) or model.count("/") != 1):
+            raise Refusal(f"{model}: no such model folder, and not a Hub id (owner/name).")
+        return hash_of(model)
+    weights = sorted(folder.glob("*.safetensors"))
+    if not weights:
+        raise Refusal(f"{folder}: no safetensors weights there; train or convert a model first (make demo does both).")
+    return hash_of([sha256_of_file(path) for path in weights])
+
+
+def _kept(path: Path, key: str) -> dict[tuple[str, int], str]:
+    """Answers kept by an unfinished run under the same key; a line cut off by a crash is left out."""
+    kept: dict[tuple[str, int], str] = {}
+    if path.is_file():
+        for line in path.read_text(encoding="utf-8").split("\n"):
+            try:
+                sample = json.loads(line)
+            except json.JSONDecodeError:
+                continue
+            if sample["key"] == key:
+                kept[sample["task_id"], sample.get("sample", 0)] = sample["answer"]
+    return kept
+
+
+@dataclasses.dataclass(frozen=True)
+class Generator:
+    """Who answers: a model and what runs it."""
+
+    model: str
+    engine: str = "transformers"
+    server: str = ""  # address or profile file, for the engine `server`
+
+    def answer(
+        self, prompts: Mapping[str, generate.Prompt], rules: Protocol, path: Path, key: str
+    ) -> dict[str, list[str]]:
+        """`samples_per_task` answers to each prompt; those that `path` keeps under `key` are not made again."""
+        wanted = [(task_id, n) for task_id in prompts for n in range(rules.samples_per_task)]
+        kept = generate.agreed({unit: text for unit, text in _kept(path, key).items() if unit in set(wanted)})
+        if generate.is_main():
+            lines = [_line(key, unit, text) for unit, text in kept.items()]
+            write_bytes(path, "".join(lines).encode())  # drops other runs' answers and a cut-off line
+        missing = [unit for unit in wanted if unit not in kept]
+        if missing:
+            decoding = generate.Decoding(
+                rules.max_new_tokens, rules.batch_size, rules.dtype, rules.temperature, rules.top_p, rules.seed,
+                tuple(rules.stop),
+            )  # fmt: skip
+            asked = [dataclasses.replace(prompts[task_id], sample=n) for task_id, n in missing]
+            title = f"{Path(self.model).name} on {rules.benchmark}"
+            if self.engine == "server":
+                ledger = path.parent / "answers.sqlite"
+                batches = served.answers(self.server, self.model, asked, decoding, title, ledger)
+            else:
+                batches = generate.answers(self.engine, self.model, asked, decoding, title)
+            with (path if generate.is_main() else Path(os.devnull)).open("a", encoding="utf-8") as file:
+                for batch in batches:
+                    for index, answer in batch.items():
+                        kept[missing[index]] = answer
+                        file.write(_line(key, missing[index], answer))
+                    file.flush()
+        return {task_id: [kept[task_id, n] for n in range(rules.samples_per_task)] for task_id in prompts}
+
+
+def _line(key: str, unit: tuple[str, int], answer: str) -> str:
+    return json.dumps({"key": key, "task_id": unit[0], "sample": unit[1], "answer": answer}) + "\n"
+
+
+def generation_key(rules: Protocol, prompts: Mapping[str, generate.Prompt], digest: str, generator: Generator) -> str:
+    """Key of a run's answers: what shapes them, and not how they are judged, which is cheap to do again."""
+    decoding = [
+        rules.max_new_tokens, rules.batch_size, rules.dtype, rules.temperature, rules.top_p, rules.seed, rules.stop,
+        {task_id: dataclasses.asdict(prompt) for task_id, prompt in prompts.items()},
+        generator.engine,
+    ]  # fmt: skip
+    return code_key(["evaluation.generate"], decoding, GENERATION_PINS, [digest])

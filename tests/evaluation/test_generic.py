@@ -1,0 +1,162 @@
+"""BBH, MMLU and GSM8K: answers are read as their authors read them, results have the schema of all others."""
+
+import csv
+import gzip
+import importlib.util
+import io
+import json
+import zipfile
+
+import pytest
+
+from artefacts import Refusal, read_json, read_mapping, validate, write_bytes
+from evaluation import compare, rescore, result
+from evaluation.generic import harness, recorded, rows
+from tests.conftest import run_module
+
+ROWS = [
+    {"input": "Q", "prediction": "True or False is True. So the answer is True.", "target": "True"},
+    {"input": "Q", "prediction": "So the answer is no. Wait. So the answer is (B).", "target": "(B)"},
+    {"input": "Q", "prediction": "So the answer is 3.5.", "target": "3.5"},
+    {"input": "Q", "prediction": "It is True", "target": "True"},  # never says so
+]
+
+
+def test_answers_are_read_by_the_authors_rule(tmp_path):
+    path = tmp_path / "navigate_few_shot_template_0-255000.json.gz"
+    path.write_bytes(gzip.compress(json.dumps({"canary": "x", "outputs": ROWS}).encode()))
+    found = recorded.score(path, "cot")
+    assert list(found["scores"]) == ["navigate"] and (found["passed"], found["problems"]) == (3, 4)
+    assert found["tasks"]["navigate/3"]["verdicts"][0]["status"] == "wrong_output"
+    assert recorded.score(path, "direct")["passed"] == 0
+    assert recorded.answer(" 7 \nQ: 8", "direct") == "7"
+
+
+def test_a_folder_of_tasks_has_a_mean_of_tasks_and_compares(tmp_path):
+    rows = {"a": [True, True, True, False], "b": [False]}
+    for name, right in rows.items():
+        lines = [{"prediction": "x" if r else "y", "target": "x"} for r in right]
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (tmp_path / "a_eval_metrics.jsonl").write_text("{}")
+    out = tmp_path / "out.json"
+    more = ("--samples", str(tmp_path), "--benchmark", "bbh", "--version", "direct", "--out", str(out))
+    done = run_module("evaluation.evaluate", *more)
+    assert done.returncode == 0, done.stderr
+    found = read_json(out)
+    assert found["pass_at_1"] == pytest.approx(3 / 5) and found["unweighted_mean"] == pytest.approx(3 / 8)
+    assert found["unweighted_standard_error"] == pytest.approx((3 / 16 / 4) ** 0.5 / 2)
+    assert "unweighted mean 37.5 %" in result.line(found) and "unweighted mean 37.5 %" in done.stdout
+    assert compare.compare(found, found)["difference"] == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('{"prediction": "x"}\n', "row 1: has no text under 'target'"),
+        ('{"outputs": [7]}', "row 1: has no text under 'prediction'"),
+        ("", "is empty"),
+    ],
+)
+def test_a_file_of_another_shape_is_refused(tmp_path, text, says):
+    (tmp_path / "navigate.json").write_text(text)
+    with pytest.raises(Refusal, match=says):
+        recorded.score(tmp_path / "navigate.json", "cot")
+    with pytest.raises(Refusal, match="no version 'cat'; known versions: cot, direct"):
+        recorded.score(tmp_path / "navigate.json", "cat")
+
+
+BBH = {n: validate(rescore.Record, r, n) for n, r in read_mapping(rescore.RECORDED).items() if n.startswith("bbh-")}
+
+
+@pytest.mark.parametrize("name", BBH)
+def test_recorded_accuracies_are_met(real_data, name, tmp_path, monkeypatch):
+    monkeypatch.setenv("REAL_DATA_DIR", str(real_data))
+    compared = rescore.rescore(name, BBH[name], tmp_path, None)
+    assert compared["met"] and len(BBH) == 6
+
+
+def mmlu_archive(folder, subjects):
+    with zipfile.ZipFile(folder / "mmlu" / "data.zip", "w") as archive:
+        for subject in subjects:
+            for part, count in (("test", 3), ("dev", 5)):
+                text = io.StringIO(newline="")
+                csv.writer(text).writerows(
+                    [f"{subject} {part} {n}?\nSecond line, with a comma", "yes", "no", "0", "1", "BD"[n % 2]]
+                    for n in range(count)
+                )
+                archive.writestr(f"data/{part}/{subject}_{part}.csv", text.getvalue())
+        archive.writestr("data/val/law_val.csv", "x")
+        archive.writestr("data/README.txt", "x")
+
+
+@pytest.fixture
+def questions(tmp_path):
+    """A data folder with two subjects of MMLU and every task of BBH, a few questions each."""
+    (tmp_path / "mmlu").mkdir()
+    mmlu_archive(tmp_path, ["anatomy", "virology"])
+    for task in rows._BBH_SHA256:
+        text = json.dumps({"examples": [{"input": f"{task}?", "target": "Yes"}]})
+        write_bytes(tmp_path / "bbh" / "bbh" / f"{task}.json.gz", gzip.compress(text.encode()))
+    return tmp_path
+
+
+def test_questions_are_read_from_a_folder(questions):
+    mmlu = rows.load("mmlu", questions)
+    assert list(mmlu) == ["anatomy", "virology"] and {p: len(r) for p, r in mmlu["anatomy"].items()} == {
+        "test": 3, "dev": 5,
+    }  # fmt: skip
+    first = mmlu["virology"]["test"][1]
+    assert (
+        first["answer"] == 3 and first["choices"] == ["yes", "no", "0", "1"] and "\nSecond line" in first["question"]
+    )
+    bbh = rows.load("bbh", questions)
+    assert len(bbh) == 27 and bbh["navigate"]["test"] == [{"input": "navigate?", "target": "Yes"}]
+    (questions / "mmlu" / "data.zip").write_bytes(b"PK no archive")
+    with pytest.raises(Refusal, match="mmlu: a row or file is not as it should be .*; fetch it again"):
+        rows.load("mmlu", questions)
+
+
+def test_real_questions_are_whole(real_data):
+    assert sum(len(task["test"]) for task in rows.load("bbh", real_data).values()) == 6511
+    assert len(rows.load("gsm8k", real_data)["gsm8k"]["test"]) == 1319
+    mmlu = rows.load("mmlu", real_data)
+    assert all(len(subject["dev"]) == 5 for subject in mmlu.values())
+    assert sum(len(subject["test"]) for subject in mmlu.values()) == 512
+
+
+def test_answers_of_lm_eval_become_a_result_of_our_schema():
+    def sample(doc_id, filter_name, said, target, **metric):
+        return {"doc_id": doc_id, "filter": filter_name, "filtered_resps": said, "target": target, **metric}
+
+    rules = {name: validate(harness.Rules, row, name) for name, row in read_mapping(harness.RULES).items()}
+    assert {name: r.shots for name, r in rules.items()} == {"mmlu": 5, "bbh": 3, "gsm8k": 4} and list(rules) == list(
+        rows.NAMES
+    )
+    chosen = [[str(-n), "False"] for n in (3, 1, 2, 9)]
+    logged = {"ours_mmlu_law": [sample(1, "none", chosen, "1", acc=1.0), sample(0, "none", chosen, "0", acc=0.0)]}
+    found = result.build_answers(harness.answers("mmlu", rules["mmlu"], logged))
+    assert [t["passed"] for t in found["tasks"].values()] == [0, 1] and list(found["tasks"]) == ["law/0", "law/1"]
+    assert found["tasks"]["law/0"]["verdicts"][0]["reason"] == "expected 'A', got 'B'"
+    logged = {"ours_gsm8k_gsm8k": [sample(0, "strict-match", ["[invalid]"], "7", exact_match=0.0),
+                                   sample(0, "flexible-extract", ["7"], "7", exact_match=1.0)]}  # fmt: skip
+    assert result.build_answers(harness.answers("gsm8k", rules["gsm8k"], logged))["passed"] == 1
+
+
+@pytest.mark.skipif(importlib.util.find_spec("lm_eval") is not None, reason="lm-eval is installed")
+def test_without_lm_eval_one_sentence_says_what_to_install(tiny_model, questions, tmp_path):
+    with pytest.raises(Refusal, match="lm-eval is not installed; run .* -r requirements-extras.txt"):
+        harness.evaluate("mmlu", str(tiny_model), tmp_path / "out", questions, None)
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("lm_eval") is None, reason="lm-eval is not installed (requirements-extras)"
+)
+def test_lm_eval_asks_our_questions_offline_with_the_papers_shots(tiny_model, questions, tmp_path, capsys):
+    found = harness.evaluate("mmlu", str(tiny_model), tmp_path / "out", questions, 2)
+    assert (found["problems"], found["problems_in_benchmark"]) == (4, 6) and list(found["scores"]) == [
+        "anatomy", "virology",
+    ]  # fmt: skip
+    assert found == read_json(tmp_path / "out/result.json") and found["protocol"]["shots"] == 5
+    assert harness.evaluate("mmlu", str(tiny_model), tmp_path / "out", questions, 2) == found
+    assert "unchanged" in capsys.readouterr().out
+    assert compare.compare(found, found)["tasks"] == 4
