@@ -39,15 +39,19 @@ def distance(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def change(plain: np.ndarray, prompted: np.ndarray, responses: np.ndarray, seed: int) -> dict[str, float]:
-    """How much nearer (below 0) the prompts bring instructions to responses, with a 95 % percentile interval."""
+    """How much nearer (below 0) the prompts bring instructions to responses, with a 95 % interval.
+
+    The interval is 1.96 bootstrap standard errors wide on either side: means of resampled rows are noisier than the
+    means, so that percentiles of their distances lie too high.
+    """
     draws = np.random.default_rng(seed)
     found = []
     for _ in range(RESAMPLES):
         some = draws.integers(0, len(plain), len(plain))
         found.append(distance(prompted[some], responses[some]) - distance(plain[some], responses[some]))
-    low, high = np.percentile(found, [2.5, 97.5])
     whole = distance(prompted, responses) - distance(plain, responses)
-    return {"mean": whole, "low": float(low), "high": float(high), "n": len(plain)}
+    half = 1.96 * float(np.std(found, ddof=1))
+    return {"mean": whole, "low": whole - half, "high": whole + half, "n": len(plain)}
 
 
 def sample(artefacts: Artefacts, seed: int) -> tuple[list[dict[str, Any]], bool]:

@@ -61,4 +61,4 @@ def draw(figure: Figure, found: style.Numbers) -> None:
     axes.invert_yaxis()
     axes.set_xlabel("samples")
     axes.margins(x=0.1)
-    axes.legend(loc="lower right")
+    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1))

@@ -51,4 +51,4 @@ def draw(figure: Figure, found: style.Numbers) -> None:
     axes.invert_yaxis()
     axes.set_xlim(0, max(axes.get_xlim()[1], paper) * 1.15)
     axes.set_xlabel("% removed")
-    axes.legend(loc="lower right")
+    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1))

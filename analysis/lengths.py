@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from analysis import style
 from analysis.reading import Artefacts, chosen, rows_at
@@ -93,7 +94,7 @@ def _tokens(artefacts: Artefacts, stage: str, rows: int, seed: int):
 def draw(figure: Figure, found: style.Numbers) -> None:
     """A panel a length, a line a source, on a logarithmic axis."""
     panels = found["lengths"]
-    grid = figure.subplots(2 if len(panels) > 2 else 1, 2, squeeze=False).flat
+    grid = list(figure.subplots(2 if len(panels) > 2 else 1, 2, squeeze=False).flat)
     for axes, name in zip(grid, panels, strict=False):
         by_source = panels[name]
         for place, of in enumerate(by_source.values()):
@@ -106,6 +107,9 @@ def draw(figure: Figure, found: style.Numbers) -> None:
         axes.set_yticks(range(len(by_source)), [style.shortened(source) for source in by_source])
         axes.set_ylim(len(by_source) - 0.4, -0.7)
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_title(PANELS[name])
-    for axes in list(grid):
+    for axes in grid[len(panels) :]:
         axes.set_axis_off()
