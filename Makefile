@@ -39,12 +39,7 @@ REPRODUCE = $(if $(filter-out 0,$(DRY_RUN)),--dry-run) $(if $(MODEL),--model "$(
 export TOKENIZERS_PARALLELISM := false
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: help install pin-sources demo mixture teacher-local data base-model train-demo evaluate-demo eval-demo model peek \
-	ledger harmony leaks why summary train-l7b train-cl7b train-ds67b train-octocoder merge-l7b merge-cl7b merge-ds67b \
-	merge-octocoder chat-demo chat-l7b chat-cl7b chat-ds67b chat-octocoder rebuild bench-gpu rescore compare errors \
-	eval-l7b eval-cl7b eval-ds67b eval-octocoder eval-generic \
-	reproduce-l7b reproduce-cl7b reproduce-ds67b reproduce-octocoder reproduce-octogeex \
-	push-data push-model release download-data download-model toolchains test test-slow lint doctor clean
+.PHONY: $(shell sed -n 's/^\([a-z0-9-]*\):.* \#\# .*/\1/p' $(firstword $(MAKEFILE_LIST)))
 
 help: ## list every target
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-19s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -103,6 +98,12 @@ why: install ## the life of one row of the built MIXTURE: ID=... (the beginning 
 
 harmony: mixture base-model ## what prompts do to perplexity on MODEL: none, static, LLM, shuffled, placebo, on MIXTURE's rows
 	@$(PY) -m dataset_scripts.harmony $(BUILD)/$(MIXTURE) --model $(or $(MODEL),$(BASE_MODEL))
+
+# the error cases of both evaluations first: a figure reads them
+report: install ## one static page of the built MIXTURE and its runs: figures, rows, leaks, scores (build/<mixture>/report)
+	@[ ! -f $(RUN)/eval-base/result.json ] || [ ! -f $(RUN)/eval-tuned/result.json ] || \
+		$(PY) -m evaluation.errors base=$(RUN)/eval-base tuned=$(RUN)/eval-tuned --out $(RUN)/errors.json >/dev/null
+	@$(PY) -m analysis.report $(BUILD)/$(MIXTURE)
 
 peek: mixture ## five rows before and after harmonising, rejected rows, the funnel
 	@$(PY) -m analysis.peek $(BUILD)/$(MIXTURE)

@@ -47,13 +47,13 @@ def write_build(
     names = sorted({row["source"] for row in everything})
     noted = {name: toy_source() for name in names} | (sources or {})
     raw = [row | {"reason": None} for row in everything if not row["parents"]]
-    _stage(folder, "01_sources", raw, list(at_source), {"sources": noted})
+    write_stage(folder, "01_sources", raw, list(at_source), {"sources": noted})
     gone = {row["id"] for row in rejected}
     passed = [row for row in raw if row["id"] not in gone]
     config = {"03_clean": {"secrets": "reject"}, "09_mixture": {"alchemist_share": 0.05}} | (settings or {})
-    _stage(folder, "03_clean", passed, list(rejected), {"config": config["03_clean"]}, _facts("twin", twins))
+    write_stage(folder, "03_clean", passed, list(rejected), {"config": config["03_clean"]}, _facts("twin", twins))
     new = [bool(row["parents"]) for row in rows]
-    _stage(folder, "09_mixture", list(rows), [], {"config": config["09_mixture"]}, _facts("split", splits), new)
+    write_stage(folder, "09_mixture", list(rows), [], {"config": config["09_mixture"]}, _facts("split", splits), new)
     stages = ["01_sources", "03_clean", "09_mixture"]
     write_json(folder / "mixture.json", {"name": folder.name, "file": f"{folder.name}.yaml", "stages": stages})
     return folder
@@ -63,7 +63,7 @@ def _facts(name: str, values: dict[str, str] | None) -> list[dict]:
     return [{"id": row_id, name: value} for row_id, value in (values or {}).items()]
 
 
-def _stage(folder: Path, name: str, kept: list, rejected: list, notes=None, facts=(), new=None) -> None:
+def write_stage(folder: Path, name: str, kept: list, rejected: list, notes=None, facts=(), new=None) -> None:
     shards = []
     for kind, rows, schema in (("kept", kept, SCHEMA), ("rejected", rejected, SCHEMA), ("facts", facts, None)):
         if rows:

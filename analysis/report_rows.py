@@ -1,0 +1,165 @@
+"""The rows of the sample browser: a seeded sample of what was kept and what was rejected, with what the stages said.
+
+reads   the stages and, for texts of rejected rows, the packed dataset repository; writes nothing
+
+Of a rejected row the report shows what the dataset repository publishes of it, and nothing where none is packed: one
+rule says which texts are withheld (model_cards, docs/publishing.md). Of a row that is withheld no fact is shown
+either, but for the evidence of decontamination, which names the benchmark and holds none of the row's text.
+"""
+
+import random
+from collections import defaultdict
+from typing import Any
+
+import pyarrow.dataset as ds
+
+from analysis.reading import Artefacts, chosen, rows_at
+from dataset_scripts.schema import COLUMNS, REDACTED_REASONS
+
+MOST_ROWS = 5_000
+MOST_REJECTED, MOST_PROMPTED = 1_500, 1_500  # of MOST_ROWS; the originals of prompted copies come on top of those
+MOST_CHARS = 4_000  # of a text; the data is not cut
+MOST_FACT_CHARS = 300
+MOST_BYTES = 14_000_000  # of all texts together
+TEXTS = ("instruction", "alchemist_prompt", "response")
+IN, PROMPTED, REJECTED = "in the mixture", "in the mixture, with its prompt", "rejected"
+
+
+def sample(artefacts: Artefacts, seed: int = 0) -> dict[str, Any]:
+    """The rows and, for the page to state it, of how many they are a sample.
+
+    Returns:
+        `rows` (see `_record`), `of` (fate -> [rows shown, rows there are]), `seed`, `stages`.
+    """
+    stage = artefacts.last_stage
+    prompts, parents = (artefacts.column(stage, "kept", name) for name in ("alchemist_prompt", "parents"))
+    prompted = chosen([i for i, prompt in enumerate(prompts) if prompt], MOST_PROMPTED, seed)
+    rejected = _rejected(artefacts, seed)
+    originals = {parent for place in prompted for parent in parents[place]}
+    ids = artefacts.column(stage, "kept", "id")
+    plain = [i for i, prompt in enumerate(prompts) if not prompt]
+    wanted = [i for i in plain if ids[i] in originals]
+    room = MOST_ROWS - len(prompted) - len(rejected) - len(wanted)
+    wanted += chosen([i for i in plain if ids[i] not in originals], max(room, 0), seed)
+    rows = [_record(row, PROMPTED if row["alchemist_prompt"] else IN, stage)
+            for row in rows_at(artefacts, stage, "kept", [*prompted, *wanted])]  # fmt: skip
+    rows = _fitting([*rows, *rejected], seed)
+    _add_facts(artefacts, rows)
+    _add_children(artefacts, rows)
+    there = {PROMPTED: len(prompts) - len(plain), IN: len(plain), REJECTED: sum(_rejections(artefacts).values())}
+    shown = {fate: sum(row["fate"] == fate for row in rows) for fate in there}
+    return {
+        "rows": rows,
+        "of": {fate: [shown[fate], n] for fate, n in there.items()},
+        "seed": seed,
+        "stages": list(artefacts.manifests),
+        "is_packed": artefacts.packed is not None,
+    }
+
+
+def _record(row: dict[str, Any], fate: str, stage: str) -> dict[str, Any]:
+    """A row as the page gets it: texts cut for the eye, with the number of characters that are not shown."""
+    record = {name: row[name] for name in COLUMNS} | {"fate": fate, "stage": stage, "more": {}, "facts": {}}
+    record["withheld"] = row["response"] is None
+    record["children"] = []
+    for name in TEXTS:
+        if (text := row[name]) and len(text) > MOST_CHARS:
+            record[name], record["more"][name] = text[:MOST_CHARS], len(text) - MOST_CHARS
+    return record
+
+
+def _rejections(artefacts: Artefacts) -> dict[tuple[str, str], int]:
+    """(stage, reason) -> rejected rows."""
+    return {
+        (one["stage"], reason): n
+        for one in artefacts.ledgers
+        for part in (one["rejected"], one["new"]["rejected"])
+        for reason, n in part.items()
+    }
+
+
+def _rejected(artefacts: Artefacts, seed: int) -> list[dict[str, Any]]:
+    """A seeded sample of rejected rows: as many of every stage and reason, where there are."""
+    groups: dict[tuple[str, str], list[dict]] = defaultdict(list)
+    for stage in artefacts.manifests:
+        for batch in artefacts.columns(stage, "rejected", ["id", "source", "reason"]):
+            for row_id, source, reason in zip(*batch.values(), strict=True):
+                groups[stage, reason].append({"id": row_id, "source": source, "reason": reason, "stage": stage})
+    for key, group in sorted(groups.items()):
+        random.Random(f"{seed}:{key}").shuffle(group)
+    taken: list[dict] = []
+    while len(taken) < MOST_REJECTED and any(groups.values()):
+        taken += [group.pop() for _, group in sorted(groups.items()) if group][: MOST_REJECTED - len(taken)]
+    published = _published(artefacts, {row["id"] for row in taken})
+    empty = dict.fromkeys(COLUMNS) | {"parents": []}
+    return [
+        _record(empty | published.get((row["id"], row["reason"]), {}) | row, REJECTED, row["stage"]) for row in taken
+    ]
+
+
+def _published(artefacts: Artefacts, ids: set[str]) -> dict[tuple[str, str], dict[str, Any]]:
+    """(id, reason) -> the rejected row as the packed repository has it; without text whatever may never have one."""
+    files = (
+        [str(path) for path in sorted((artefacts.packed / "rejected").glob("*.parquet"))] if artefacts.packed else []
+    )
+    if not files:
+        return {}
+    found = ds.dataset(files).to_table(columns=list(COLUMNS), filter=ds.field("id").isin(sorted(ids))).to_pylist()
+    for row in found:
+        if row["reason"] in REDACTED_REASONS:  # it has none anyway; this report never shows one
+            row |= dict.fromkeys(TEXTS)
+    return {(row["id"], row["reason"]): row for row in found}
+
+
+def _fitting(rows: list[dict[str, Any]], seed: int) -> list[dict[str, Any]]:
+    """As many of the rows, in a seeded order, as have MOST_BYTES of text, in the order of before."""
+    order, size, kept = random.Random(seed).sample(range(len(rows)), len(rows)), 0, set()
+    for place in order:
+        size += sum(len((rows[place][name] or "").encode("utf-8", "replace")) for name in TEXTS)
+        if size > MOST_BYTES:
+            break
+        kept.add(place)
+    return [row for place, row in enumerate(rows) if place in kept]
+
+
+def _add_facts(artefacts: Artefacts, rows: list[dict[str, Any]]) -> None:
+    """What every stage noted about the rows and the originals of copies; of withheld ones the evidence alone."""
+    ids = {i for row in rows for i in (row["id"], *row["parents"])}
+    for stage in artefacts.manifests:
+        found = artefacts.find(stage, "facts", ids)
+        for row in rows:
+            facts = found.get(row["id"], {})
+            if not facts and row["fate"] == PROMPTED:  # a copy of `add` was made after the others looked
+                facts = next((found[i] for i in row["parents"] if i in found), {})
+            said = {
+                name: _said(name, value)
+                for name, value in facts.items()
+                if name != "id" and value not in (None, [], "", False) and (name == "evidence" or not row["withheld"])
+            }
+            if said:
+                row["facts"][stage] = said
+
+
+def _said(name: str, value: Any) -> str:
+    if name == "evidence":
+        return "; ".join(evidence_line(piece) for piece in value)
+    text = f"{value:.3f}" if isinstance(value, float) else str(value)
+    return text if len(text) <= MOST_FACT_CHARS else f"{text[:MOST_FACT_CHARS]} [...]"
+
+
+def evidence_line(piece: dict[str, Any]) -> str:
+    """A piece of evidence in one line; it holds none of the row's text."""
+    decides = f", removes it {piece['decides']}" if piece["decides"] else ""
+    return f"{piece['names'][0]} {piece['part']}: {piece['signal']} {piece['score']:.3f} of {piece['size']}{decides}"
+
+
+def _add_children(artefacts: Artefacts, rows: list[dict[str, Any]]) -> None:
+    """Ids of rows that were made from these, in the mixture or rejected."""
+    by_id = {row["id"]: row for row in rows}
+    places = [(artefacts.last_stage, "kept"), *((stage, "rejected") for stage in artefacts.manifests)]
+    for stage, kind in places:
+        for batch in artefacts.columns(stage, kind, ["id", "parents"]):
+            for child, parents in zip(batch["id"], batch["parents"], strict=True):
+                for parent in parents:
+                    if parent in by_id:
+                        by_id[parent]["children"].append(child)

@@ -1,0 +1,137 @@
+"""Scores for the report: evaluations beside published figures, and a verdict for every task with its answer.
+
+reads   build/runs/<run>/eval-*/{result.json, samples.jsonl}, evaluation/published.yaml; writes nothing
+
+Of a task with several samples the first that fails is shown, and the first of all where none fails.
+"""
+
+import json
+from collections import Counter
+from typing import Any
+
+from analysis.reading import Artefacts, Evaluation, Run
+from artefacts import ROOT, read_mapping
+
+PUBLISHED = ROOT / "evaluation" / "published.yaml"
+MOST_CHARS = 4_000  # of an answer
+MOST_BYTES = 6_000_000  # of all answers
+
+
+def table(artefacts: Artefacts) -> list[dict[str, Any]]:
+    """A row an evaluation: score and error in %, of how many problems, under which protocol, by which command."""
+    return [_row(run, evaluation) for run in artefacts.runs for evaluation in run.evaluations]
+
+
+def _row(run: Run, evaluation: Evaluation) -> dict[str, Any]:
+    result = evaluation.result
+    is_part = result["problems"] < result["problems_in_benchmark"]
+    limit = f" --limit {result['problems'] + len(result['unscored'])}" if is_part else ""
+    return {
+        "run": run.name,
+        "name": evaluation.name,
+        "benchmark": " ".join(filter(None, (result["benchmark"], result.get("version")))),
+        "protocol": result["protocol_name"],
+        "score": 100 * result["pass_at_1"],
+        "standard_error": 100 * result["standard_error"],
+        "problems": result["problems"],
+        "problems_in_benchmark": result["problems_in_benchmark"],
+        "unscored": len(result["unscored"]),
+        "sandbox": result["sandbox"],
+        "caveat": result["caveat"],
+        "command": f"python -m evaluation.evaluate MODEL --protocol {result['protocol_name']}{limit} --output DIR",
+        "published": _beside(result),
+    }
+
+
+def published() -> list[dict[str, Any]]:
+    """The papers' figures, % pass@1: model, benchmark, protocol, source. The papers state no standard errors."""
+    return [
+        {
+            "model": entry["model"], "protocol": key.removesuffix("+"), "is_plus": key.endswith("+"), "score": value,
+            "source": entry["source"],
+        }
+        for entry in read_mapping(PUBLISHED).values()
+        for key, value in entry["figures"].items()
+    ]  # fmt: skip
+
+
+def _beside(result: dict[str, Any]) -> list[dict[str, Any]]:
+    """Published figures of the very protocol of a result, each with the difference to it in points.
+
+    Two numbers under different protocols say nothing about each other, so other figures are never subtracted.
+    """
+    found = []
+    for figure in published():
+        if figure["protocol"] != result["protocol_name"]:
+            continue
+        ours = result["scores"].get("plus" if figure["is_plus"] else "base", result)
+        value, error = 100 * result.get("unweighted_mean", ours["pass_at_1"]), 100 * ours["standard_error"]
+        difference = value - figure["score"]
+        found.append(figure | {"difference": difference, "is_within_two_errors": abs(difference) <= 2 * error})
+    return found
+
+
+def tasks(artefacts: Artefacts) -> dict[str, Any] | None:
+    """The verdict grid: evaluations as columns, tasks as rows, and the answers that are one click away.
+
+    Returns:
+        `columns` (run, name, benchmark, counts), `rows` ([task id, [cell or None, ...]]), and `left_out`: answers that
+        are not in the report, which has room for MOST_BYTES.
+    """
+    columns, cells, size, left_out = [], {}, 0, 0
+    for run in artefacts.runs:
+        for evaluation in run.evaluations:
+            answers = _answers(evaluation)
+            counts: Counter[str] = Counter()
+            for task_id, task in evaluation.result["tasks"].items():
+                cell = _cell(task, answers.get(task_id, {}))
+                size += len(cell["answer"] or "")
+                if size > MOST_BYTES and cell["answer"] is not None:
+                    cell["answer"], left_out = None, left_out + 1
+                counts["passes" if cell["passes"] else "fails"] += 1
+                cells[task_id, len(columns)] = cell
+            columns.append({"run": run.name, "name": evaluation.name, "benchmark": evaluation.result["benchmark"],
+                            "passes": counts["passes"], "fails": counts["fails"]})  # fmt: skip
+    if not columns:
+        return None
+    order = dict.fromkeys(task_id for task_id, _ in cells)
+    rows = [[task_id, [cells.get((task_id, place)) for place in range(len(columns))]] for task_id in order]
+    return {"columns": columns, "rows": rows, "left_out": left_out}
+
+
+def _cell(task: dict[str, Any], answers: dict[int, str]) -> dict[str, Any]:
+    """What is known of a task: whether its samples pass, why not, and the answer that is shown."""
+    verdicts = task["verdicts"]
+    shown = next((n for n, verdict in enumerate(verdicts) if verdict["status"] != "ok"), 0)
+    verdict = verdicts[shown] if verdicts else {"status": "not_run", "exception": None, "reason": None}
+    answer = answers.get(shown)
+    return {
+        "passes": task["passed"] == task["samples"] > 0,
+        "samples": task["samples"],
+        "passed": task["passed"],
+        "status": verdict["exception"] or verdict["status"].replace("_", " "),
+        "reason": verdict["reason"],
+        "answer": answer and answer[:MOST_CHARS],
+        "more": max(len(answer or "") - MOST_CHARS, 0),
+    }
+
+
+def _answers(evaluation: Evaluation) -> dict[str, dict[int, str]]:
+    """Task id -> sample -> answer, as the model wrote it."""
+    path, found = evaluation.folder / "samples.jsonl", {}
+    if path.is_file():
+        for line in path.read_text(encoding="utf-8").split("\n"):
+            if line.strip():
+                sample = json.loads(line)
+                found.setdefault(sample["task_id"], {})[sample.get("sample", 0)] = sample["answer"]
+    return found
+
+
+def changed(grid: dict[str, Any] | None) -> dict[str, int] | None:
+    """Of the first two columns, where they are of one benchmark: tasks by which of them passes."""
+    if grid is None or len(grid["columns"]) < 2 or len({c["benchmark"] for c in grid["columns"][:2]}) > 1:
+        return None
+    pairs = [(a["passes"], b["passes"]) for _, (a, b, *_) in grid["rows"] if a and b]
+    counts = Counter(pairs)
+    return {"both": counts[True, True], "first": counts[True, False], "second": counts[False, True],
+            "neither": counts[False, False]}  # fmt: skip

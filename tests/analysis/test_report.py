@@ -1,0 +1,261 @@
+"""The site: whole, closed, escaped; what a rejected row may show; and, in a browser, that it works."""
+
+import contextlib
+import io
+import json
+import re
+import shutil
+
+import pytest
+
+from analysis import report, report_leaks, report_rows, report_scores
+from analysis.reading import Artefacts
+from artefacts import Refusal, read_json, write_json
+from tests.analysis import browser
+from tests.analysis.conftest import ATTACK, SECRET_TEXT
+from tests.model_cards.toy_build import toy_row, write_build
+
+
+@pytest.fixture(scope="module")
+def site(toy_mixture, tmp_path_factory):
+    return report.build(toy_mixture, tmp_path_factory.mktemp("site") / "report").parent
+
+
+@pytest.fixture(scope="module")
+def sample(toy_mixture):
+    return report_rows.sample(Artefacts(toy_mixture))
+
+
+def test_the_site_is_whole_and_asks_nobody(site):
+    pages = {path.name for path in site.glob("*.html")}
+    assert pages == set(report.PAGES)
+    for page in pages:
+        text = (site / page).read_text(encoding="utf-8")
+        assert "default-src 'none'" in text and not re.search(r"""(src|href)=["'](https?:)?//""", text)
+        for address in re.findall(r'(?:src|href|srcset)="([^"#]+)', text):
+            assert (site / address).is_file(), f"{page} points to {address}, which is not there"
+    front_matter = (site / "README.md").read_text(encoding="utf-8").split("---")[1]
+    assert "sdk: static" in front_matter and "app_file: index.html" in front_matter
+
+
+def test_no_text_of_a_row_or_an_answer_becomes_markup(site):
+    for path in [*site.glob("*.html"), *site.glob("data/*.js")]:
+        assert "<script>document.title" not in path.read_text(encoding="utf-8"), path
+        assert "<img src=x" not in path.read_text(encoding="utf-8"), path
+    data = (site / "data/rows.js").read_text(encoding="utf-8")
+    rows = json.loads(data.removeprefix("globalThis.reportRows = ").removesuffix(";\n"))
+    assert any(ATTACK in (row["instruction"] or "") for row in rows)  # it is there, as text
+    assert not set("<>&\u2028") & set(data)
+
+
+def test_the_overview_escapes_its_example(site):
+    text = (site / "index.html").read_text(encoding="utf-8")
+    assert "<ins>Use plain arithmetic" in text and "does. &lt;/script&gt;&lt;script&gt;" in text and "{{7*7}}" in text
+
+
+def test_the_sample_states_what_it_is_a_sample_of(sample):
+    assert sample["of"] == {report_rows.PROMPTED: [12, 12], report_rows.IN: [40, 40], report_rows.REJECTED: [4, 4]}
+    assert len({row["id"] for row in sample["rows"]}) == len(sample["rows"]) == 56
+
+
+def test_a_redacted_row_shows_its_reason_and_nothing_else(site, sample):
+    by_reason = {row["reason"]: row for row in sample["rows"] if row["fate"] == report_rows.REJECTED}
+    assert by_reason["does_not_compile"]["response"].startswith("```python")
+    for reason in ("secret", "contaminated", "near_duplicate"):  # the last is a twin of the first
+        row = by_reason[reason]
+        assert row["withheld"] and not any(row[name] for name in report_rows.TEXTS), reason
+    assert by_reason["contaminated"]["facts"]["04_decontaminate"] == {
+        "evidence": "humaneval/HumanEval/5 solution: cosine 0.970 of 40, removes it alone"
+    }
+    assert not [path for path in site.rglob("*") if path.is_file() and SECRET_TEXT.encode() in path.read_bytes()]
+
+
+def test_without_a_packed_repository_no_rejected_row_shows_text(toy_mixture, tmp_path):
+    copied = tmp_path / "toy"
+    shutil.copytree(toy_mixture, copied)
+    alone = report_rows.sample(Artefacts(copied))
+    rejected = [row for row in alone["rows"] if row["fate"] == report_rows.REJECTED]
+    assert not alone["is_packed"] and len(rejected) == 4
+    assert all(row["withheld"] and row["reason"] and row["response"] is None for row in rejected)
+    # packed from other rows than these
+    shutil.copytree(toy_mixture.parent / "hub", tmp_path / "hub")
+    assert Artefacts(copied).packed is not None
+    path = copied / "03_clean" / "ledger.json"
+    write_json(path, read_json(path) | {"rows_in": 7})
+    assert Artefacts(copied).packed is None
+
+
+def test_parents_and_children_find_each_other(sample):
+    by_id = {row["id"]: row for row in sample["rows"]}
+    copies = [row for row in sample["rows"] if row["fate"] == report_rows.PROMPTED]
+    for copy in copies:
+        assert by_id[copy["parents"][0]]["children"] == [copy["id"]]
+        assert copy["facts"]["08_customise"] == {"alchemist": "static"}  # its original's
+
+
+def test_a_small_sample_keeps_the_originals_of_copies(toy_mixture, monkeypatch):
+    monkeypatch.setattr(report_rows, "MOST_ROWS", 12)
+    monkeypatch.setattr(report_rows, "MOST_PROMPTED", 3)
+    monkeypatch.setattr(report_rows, "MOST_REJECTED", 2)
+    artefacts = Artefacts(toy_mixture)
+    found = report_rows.sample(artefacts)
+    assert len(found["rows"]) == 12 and found["of"][report_rows.REJECTED] == [2, 4]
+    ids = {row["id"] for row in found["rows"]}
+    assert all(parent in ids for row in found["rows"] for parent in row["parents"])
+    assert report_rows.sample(artefacts) == found != report_rows.sample(artefacts, seed=1)
+
+
+def test_long_texts_are_cut_and_all_texts_fit(toy_mixture, monkeypatch):
+    monkeypatch.setattr(report_rows, "MOST_CHARS", 20)
+    rows = report_rows.sample(Artefacts(toy_mixture))["rows"]
+    longest = next(row for row in rows if row["response"])
+    assert len(longest["response"]) == 20 and longest["more"]["response"] > 0
+    monkeypatch.setattr(report_rows, "MOST_BYTES", 500)
+    few = report_rows.sample(Artefacts(toy_mixture))
+    assert 0 < len(few["rows"]) < 56 and sum(shown for shown, _ in few["of"].values()) == len(few["rows"])
+
+
+def test_hits_stand_beside_their_item_and_only_kept_rows_are_quoted(site, toy_mixture):
+    found = report_leaks.hits(Artefacts(toy_mixture))
+    assert found["of"] == {"removed": 1, "borderline": 1}
+    gone, close = found["removed"][0]["pieces"][0], found["borderline"][0]["pieces"][0]
+    assert gone["items"] == ["humaneval/HumanEval/5"] and gone["where"] == ["response, characters 10 to 25"]
+    assert gone["marked"] == {} and ("def add_1(x):\n ", True) in close["marked"]["response"]
+    assert "HumanEval/5" in (site / "leaks.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "text, spans, marked",
+    [
+        ("abc", [], [("abc", False)]),
+        ("abcdef", [(1, 3), (2, 4)], [("a", False), ("bc", True), ("d", True), ("ef", False)]),
+        ("a" * 500 + "HIT", [(500, 503)], [(" [...] " + "a" * 80, False), ("HIT", True)]),
+    ],
+)
+def test_marked_stretches_keep_the_text_between_them(text, spans, marked):
+    assert report_leaks.marked(text, spans) == marked
+
+
+def test_scores_have_errors_and_stand_beside_figures_of_the_same_protocol_only(toy_mixture, tmp_path):
+    base, tuned = report_scores.table(Artefacts(toy_mixture))
+    assert (base["score"], tuned["score"]) == (20, 30) and tuned["published"] == []
+    assert tuned["standard_error"] == pytest.approx(100 * (0.3 * 0.7 / 10) ** 0.5)
+    assert "--limit 10" in tuned["command"]
+    result = {"protocol_name": "alchemist/humaneval_plus", "pass_at_1": 0.7, "standard_error": 0.03,
+              "scores": {"base": {"pass_at_1": 0.79, "standard_error": 0.03},
+                         "plus": {"pass_at_1": 0.7, "standard_error": 0.03}}}  # fmt: skip
+    beside = {(r["model"].split("-")[1], r["is_plus"]): r for r in report_scores._beside(result)}
+    assert beside["DS", False]["difference"] == pytest.approx(79 - 79.9)
+    assert beside["DS", False]["is_within_two_errors"] and not beside["L", True]["is_within_two_errors"]
+
+
+def test_every_task_has_its_verdict_and_its_answer(site, toy_mixture):
+    grid = report_scores.tasks(Artefacts(toy_mixture))
+    assert [c["passes"] for c in grid["columns"]] == [2, 3] and len(grid["rows"]) == 10
+    assert report_scores.changed(grid) == {"both": 1, "first": 1, "second": 2, "neither": 6}
+    task, (first, second) = grid["rows"][4]
+    assert (task, first["status"], first["reason"]) == ("HumanEval/4", "NameError", "NameError: no")
+    assert first["answer"].startswith("answer 4")
+    page = (site / "model.html").read_text(encoding="utf-8")
+    assert page.count("✗ NameError") == 15 and page.count("✓ passes") == 5
+
+
+def test_answers_that_do_not_fit_are_counted(toy_mixture, monkeypatch):
+    monkeypatch.setattr(report_scores, "MOST_BYTES", 500)
+    grid = report_scores.tasks(Artefacts(toy_mixture))
+    missing = [cell for _, cells in grid["rows"] for cell in cells if cell["answer"] is None]
+    assert grid["left_out"] == len(missing) > 0
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory):
+    """A mixture of three rows and nothing else, reported by the command line: the folder and what it said."""
+    build, said = write_build(tmp_path_factory.mktemp("bare") / "toy", [toy_row(n) for n in range(3)]), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(said):
+        patch.setattr("sys.argv", ["report", str(build)])
+        assert report.main() == 0
+    return build, said.getvalue()
+
+
+def test_what_is_not_there_is_neither_drawn_nor_made_up(bare):
+    build, said = bare
+    site = build / "report"
+    assert f"open {site}/index.html" in said
+    assert {path.name.split(".")[0] for path in site.glob("figures/*")} == {"funnel", "distribution", "lengths"}
+    texts = {name: (site / name).read_text(encoding="utf-8") for name in report.PAGES}
+    for name, command in (
+        ("index.html", "make harmony"),
+        ("model.html", "make train-demo"),
+        ("rows.html", "make data"),
+    ):
+        assert "not there yet" in texts[f"{name}.html"] and f"<code>{command}</code>" in texts[f"{name}.html"]
+    assert "<img" not in texts["model.html"] and "not there yet" in texts["about.html"]
+
+
+def test_a_figure_has_two_themes_and_its_numbers(bare):
+    folder = bare[0] / "report/figures"
+    assert read_json(folder / "distribution.json")["rows"] == 3
+    light, dark = ((folder / f"distribution.{theme}.png").read_bytes() for theme in ("light", "dark"))
+    assert light[:4] == dark[:4] == b"\x89PNG" and light != dark
+
+
+def test_an_earlier_report_survives_a_failure(bare, monkeypatch):
+    site = bare[0] / "report"
+    monkeypatch.setattr(report.figures, "make", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        report.build(bare[0], site)
+    assert (site / "index.html").is_file()
+
+
+def test_an_unbuilt_mixture_is_refused(tmp_path):
+    with pytest.raises(Refusal, match="no finished stage there; run `make mixture` first"):
+        report.build(tmp_path, tmp_path / "report")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(browser.MISSING is not None, reason=str(browser.MISSING))
+def test_a_person_can_search_filter_and_read_with_the_keyboard_alone(site):
+    with browser.Browser() as page:
+        page.open(site / "rows.html")
+        assert page.run("return document.querySelectorAll('#rows tbody tr').length") == 25
+        assert page.run("return document.title") == "Rows · toy"  # no row has run a script
+        page.run("document.querySelector('.dt-search input').focus()")
+        page.type("alone def add_37")
+        assert (
+            "rows 0" in page.run("return document.querySelector('.dt-info').textContent")
+            or page.run("return document.querySelectorAll('#rows tbody tr button').length") == 0
+        )
+        page.run("document.getElementById('filters').reset()")
+        page.open(site / "rows.html", "reason=secret")
+        assert page.run("return document.querySelectorAll('#rows tbody tr').length") == 1
+        page.run("document.querySelector('#rows tbody button').focus()")
+        page.type("\ue007")  # Enter
+        assert page.run("return document.getElementById('row').open")
+        assert "withheld" in page.run("return document.getElementById('row-content').textContent")
+        page.type("\ue00c")  # Escape
+        assert not page.run("return document.getElementById('row').open")
+        page.open(site / "rows.html", "fate=in the mixture, with its prompt")
+        page.run("document.querySelector('#rows tbody button').click()")
+        assert page.run("return document.querySelector('#row ins').textContent").startswith("Use plain arithmetic")
+        before = page.run("return document.getElementById('row').dataset.id")
+        page.run("document.getElementById('next').click()")
+        assert page.run("return document.getElementById('row').dataset.id") != before
+        assert page.messages() == []
+        assert not [address for address in page.requests() if address.startswith(("http", "ws"))]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(browser.MISSING is not None, reason=str(browser.MISSING))
+def test_a_failing_program_is_one_click_away(site):
+    with browser.Browser(width=500) as page:
+        page.open(site / "model.html")
+        page.run("document.querySelector('#grid button.fail').click()")
+        assert ATTACK in page.run("return document.getElementById('task-answer').textContent")
+        assert page.run("return document.title") == "Model · toy"
+        page.run("document.getElementById('task').close(); document.getElementById('only-changed').click()")
+        assert page.run("return document.getElementById('task-count').textContent") == "3 of 10 tasks"
+        for name in report.PAGES:
+            page.open(site / name)
+            assert page.run("return document.documentElement.scrollWidth <= innerWidth"), f"{name} scrolls sideways"
+            assert page.run("return document.querySelectorAll('main h1').length") == 1
+        assert page.messages() == []
