@@ -142,7 +142,7 @@ QUERIES = {
         (struct_item name: (type_identifier) @class)
         (enum_item) @enum
         (trait_item) @interface
-        (function_item type_parameters: (type_parameters)) @generic
+        (function_item type_parameters: (type_parameters (type_parameter))) @generic
         (call_expression function: [(identifier) (field_expression) (scoped_identifier)] @call)
         (macro_invocation macro: (identifier) @macro)
         (use_declaration argument: (_) @import)

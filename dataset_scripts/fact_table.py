@@ -35,7 +35,7 @@ FACTS = (
     Fact("recursion", "concept", ("recursion", "a recursive call"), _every("form:recursion")),
     Fact(
         "dynamic_programming", "concept",
-        ("dynamic programming over a table of earlier results", "a table that is filled from its own earlier entries"),
+        ("dynamic programming over a table of results", "a table whose entries are computed from others of its entries"),
         _every("form:table"),
     ),
     Fact(
@@ -125,7 +125,7 @@ FACTS = (
         {"python": "node:generator_expression"},
     ),
     Fact(
-        "array_methods", "concept", ("the array methods `map`, `filter` or `reduce`", "`map`, `filter` or `reduce`"),
+        "array_methods", "concept", ("`map`, `filter` or `reduce`", "one of `map`, `filter` and `reduce`"),
         {"javascript": "method:map method:filter method:reduce", "python": "call:map call:filter call:functools.reduce"},
     ),
     Fact("streams", "concept", ("Java streams", "the stream API"), {"java": "method:stream call:IntStream.range "
@@ -165,7 +165,7 @@ FACTS = (
     ),
     # data structures
     Fact(
-        "heap", "data", ("a heap", "a priority queue"),
+        "heap", "data", ("a heap", "the library's heap"),
         {
             "python": "call:heapq.heappush call:heapq.heappop call:heapq.heapify call:heapq.nlargest "
             "call:heapq.nsmallest call:heapq.merge call:heapq.heappushpop import:heapq&call:heappush "
@@ -194,7 +194,7 @@ FACTS = (
         {"java": "type:TreeMap", "rust": "call:BTreeMap.new", "cpp": "import:map&type:map"},
     ),
     Fact(
-        "set", "data", ("a set", "a set of the values seen"),
+        "set", "data", ("a set", "a set of distinct values"),
         {
             "python": "call:set call:frozenset", "javascript": "type:Set", "java": "type:HashSet type:TreeSet type:LinkedHashSet",
             "cpp": "type:unordered_set type:set", "rust": "call:HashSet.new call:BTreeSet.new",
@@ -219,8 +219,7 @@ FACTS = (
         "reads_standard_input", "detail", ("read the input from standard input", "take the input from standard input"),
         {
             "python": "call:input path:sys.stdin", "rust": "call:io.stdin call:stdin",
-            "cpp": "name:cin", "go": "path:os.Stdin", "java": "path:System.in", "javascript": "call:readline.createInterface "
-            "path:process.stdin",
+            "cpp": "name:cin", "go": "path:os.Stdin", "java": "path:System.in", "javascript": "path:process.stdin",
         },
     ),
     Fact(
@@ -272,9 +271,9 @@ FACTS = (
     Fact("returns_error", "detail", ("return an `error`", "give back an `error` where it fails"), {"go": "node:result_error"}),
     Fact("returns_result", "detail", ("return a `Result`", "give back a `Result`"), {"rust": "returns:Result"}),
     Fact("returns_option", "detail", ("return an `Option`", "give back an `Option`"), {"rust": "returns:Option"}),
-    Fact("defers", "detail", ("clean up with `defer`", "release what it took with `defer`"), {"go": "node:defer"}),
+    Fact("defers", "detail", ("use `defer`", "defer a call with `defer`"), {"go": "node:defer"}),
     Fact(
-        "context_manager", "detail", ("use `with` for what must be closed", "close its resources with `with`"),
+        "context_manager", "detail", ("use a `with` statement", "work inside a `with` block"),
         {"python": "node:with"},
     ),
     Fact("type_hints", "detail", ("annotate the types", "write type hints"), {"python": "node:type_hint"}),
@@ -285,11 +284,11 @@ FACTS = (
     Fact("main_guard", "detail", ('run as a script below `if __name__ == "__main__"`', "be runnable as a script"),
          {"python": "node:main_guard"}),
     Fact(
-        "assertions", "detail", ("check itself with `assert`", "contain assertions"),
+        "assertions", "detail", ("use `assert`", "contain assertions"),
         {"python": "node:assert", "rust": "macro:assert_eq macro:assert", "cpp": "call:assert"},
     ),
     Fact(
-        "prints", "detail", ("print what it finds", "print the outcome"),
+        "prints", "detail", ("print to the console", "write its output to the console"),
         {
             "python": "call:print", "javascript": "call:console.log", "java": "call:out.println call:out.print call:out.printf",
             "go": "call:fmt.Println call:fmt.Printf call:fmt.Print", "cpp": "name:cout call:printf", "rust": "macro:println",

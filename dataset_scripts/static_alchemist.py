@@ -16,6 +16,8 @@ from dataset_scripts.static_facts import Reading, read
 from dataset_scripts.syntax import LANGUAGES
 
 NAMES = {"python": "Python", "javascript": "JavaScript", "java": "Java", "go": "Go", "cpp": "C++", "rust": "Rust"}
+# how a language calls what it imports; Java and Rust import types, traits and functions as well
+_MODULE = {"python": "module", "javascript": "module", "go": "package", "cpp": "header"}
 MAX_CONCEPTS = 2  # algorithms and data structures named in one prompt
 MAX_DETAILS = 2
 _FACTS = {fact.name: fact for fact in FACTS}
@@ -24,7 +26,9 @@ _PLAIN = frozenset(
     {"prints", "dynamic_array", "closure", "anonymous_function", "nested_loops", "switch", "type_hints"}
 )
 
-_EVERYWHERE = frozenset({"iostream", "vector", "string", "stdio.h", "fmt", "java.util", "java.io"})  # say nothing
+SAY_NOTHING = frozenset(
+    {"iostream", "vector", "string", "stdio.h", "fmt", "java.util", "java.lang", "java.io"}
+)  # imports
 
 
 def readings(response: str, language: str) -> Reading | None:
@@ -52,21 +56,21 @@ def prompt(instruction: str, response: str, language: str, row_id: str, max_name
     if found is None or not found.tokens:  # a word or a number parses, too
         return None
     chance = random.Random(hashlib.sha256(row_id.encode()).digest())
-    form = _form(found, instruction, max_named)
+    form = _form(found, "type" if language in ("go", "rust") else "class", instruction, max_named)
     holding = [_FACTS[name] for name in found.facts if not _is_said(_FACTS[name], instruction)]
     holding.sort(key=lambda fact: fact.name in _PLAIN)  # stable: the order of FACTS within both halves
     concepts = [chance.choice(fact.phrases) for fact in holding if fact.kind in ("concept", "data")][:MAX_CONCEPTS]
     details = [chance.choice(fact.phrases) for fact in holding if fact.kind == "detail"]
     sentences = [_opening(NAMES[language], form, concepts, instruction, chance)]
-    modules = [m for m in found.modules if m not in _EVERYWHERE and not _says(instruction, m)][:max_named]
+    modules = [m for m in found.modules if m not in SAY_NOTHING and not _says(instruction, m)][:max_named]
     errors = [name for name in found.raises if not _says(instruction, name)][:max_named]
     if errors:
         verb = "throw" if language in ("java", "javascript", "cpp") else "raise"
-        details.insert(0, f"{verb} {_listed(errors)} where the input is not acceptable")
+        details.insert(0, f"{verb} {_listed(errors)} where it cannot go on")
     if modules:
-        noun = "header" if language == "cpp" else "module" if language in ("python", "javascript") else "package"
         plural = "s" if len(modules) > 1 else ""
-        details.insert(0, f"{chance.choice(('build on', 'use'))} the {noun}{plural} {_listed(modules)}")
+        noun = f"the {_MODULE[language]}{plural} " if language in _MODULE else ""
+        details.insert(0, f"{chance.choice(('build on', 'use'))} {noun}{_listed(modules)}")
     if details and (sentences[0] or details[0] not in _FACTS["prints"].phrases):  # "print it" alone says nothing
         rest = " and ".join(details[:MAX_DETAILS])
         sentences.append(rest[0].upper() + rest[1:])
@@ -86,10 +90,14 @@ def _opening(language: str, form: str, concepts: list[str], instruction: str, ch
     return words
 
 
-def _form(found: Reading, instruction: str, limit: int) -> str:
-    """Classes, functions or methods that the response defines and the instruction does not name; empty if none."""
+def _form(found: Reading, type_noun: str, instruction: str, limit: int) -> str:
+    """Classes, functions or methods that the response defines and the instruction does not name; empty if none.
+
+    Args:
+        type_noun: `class`, or what a language without classes has in their place.
+    """
     functions = tuple(name for name in found.functions if not name.startswith("main("))
-    for kind, named in (("class", found.classes), ("function", functions), ("method", found.methods)):
+    for kind, named in ((type_noun, found.classes), ("function", functions), ("method", found.methods)):
         unsaid = [name for name in named[:limit] if not _says(instruction, name.partition("(")[0])]
         if unsaid:
             return f"the {kind}{'' if len(unsaid) == 1 else 'es' if kind == 'class' else 's'} {_listed(unsaid)}"

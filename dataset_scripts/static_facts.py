@@ -217,12 +217,13 @@ _ARITHMETIC = frozenset({"binary_operator", "binary_expression"})
 
 
 def _fills_a_table(root: Node) -> bool:
-    """Inside a loop, an entry of a table is computed from other entries of the same table at computed places.
+    """Inside a loop, an entry of a table is computed from two other entries of it, or the best of one and something.
 
-    Moving an entry (a swap, a shift) computes nothing and does not count.
+    Moving an entry (a swap, a shift) computes nothing and does not count; neither does a running sum, an entry that is
+    updated in place (`+=`) or one that is its neighbour plus one.
     """
     for node in walk(root):
-        if node.type not in _ASSIGNMENTS:
+        if node.type not in _ASSIGNMENTS or _operator(node) not in ("=", None):
             continue
         left, right = node.child_by_field_name("left"), node.child_by_field_name("right")
         left, right = _only(left), _only(right)
@@ -231,11 +232,30 @@ def _fills_a_table(root: Node) -> bool:
         if not _in_a_loop(node):
             continue
         table, entry = _root(left), _text(left)
-        for read_ in walk(right):
-            if read_.type in _SUBSCRIPTS and _root(read_) == table and _text(read_) != entry:
-                if any(part.type in _ARITHMETIC for part in walk(read_)):
-                    return True
+        others = {
+            _text(read_)
+            for read_ in walk(right)
+            if read_.type in _SUBSCRIPTS
+            and _root(read_) == table
+            and _text(read_) != entry
+            and any(part.type in _ARITHMETIC for part in walk(read_))
+        }
+        if len(others) > 1 or (others and _takes_the_best(right)):
+            return True
     return False
+
+
+def _operator(node: Node) -> str | None:
+    """`=`, `+=`, ... of an assignment; None where the grammar has another node for the latter."""
+    found = next((part for part in node.children if not part.is_named and part.type.endswith("=")), None)
+    return found.type if found is not None else None
+
+
+def _takes_the_best(node: Node) -> bool:
+    """True where `min` or `max` is called in it."""
+    called = (part.child_by_field_name("function") or part.child_by_field_name("name")
+              for part in walk(node) if part.type in ("call", "call_expression", "method_invocation"))  # fmt: skip
+    return any(_last(_text(name)) in ("min", "max") for name in called if name is not None)
 
 
 def _only(node: Node | None) -> Node | None:

@@ -23,9 +23,13 @@ SNIPPETS = [
      "package a\nfunc (s *S) Close() { s.file.Close() }"),
     ("recursion", "cpp", "int f(int n) { return n ? f(n - 1) : 0; }", "int f(int n) { return n; } int g(int n) { return f(n); }"),
     ("recursion", "rust", "fn f(n: u32) -> u32 { f(n - 1) }", "fn f(n: u32) -> u32 { other::f(n) }"),
-    ("dynamic_programming", "python", "for i in x:\n    t[i] = t[i - 1] + 1", "for i in x:\n    t[i] = t[i + 1]"),
-    ("dynamic_programming", "java", "class A { void f() { for (;;) { t[i][j] = t[i - 1][j] + 1; } } }",
-     "class A { void f() { t[1] = t[i - 1] + 1; } }"),
+    ("dynamic_programming", "python", "for i in x:\n    t[i] = t[i - 1] + t[i - 2]", "for i in x:\n    t[i] = t[i + 1]"),
+    ("dynamic_programming", "python", "for i in x:\n    t[i] = min(t[i], t[i - c] + 1)", "for i in x:\n    t[i] = t[i - 1] + x[i]"),
+    ("dynamic_programming", "java", "class A { void f() { for (;;) { t[i][j] = t[i - 1][j] + t[i][j - 1]; } } }",
+     "class A { void f() { t[1] = t[i - 1] + t[i - 2]; } }"),
+    ("dynamic_programming", "java", "class A { void f() { for (;;) { t[i] = Math.max(t[i - 1], t[i]); } } }",
+     "class A { void f() { for (;;) { places[j] = places[j - 1] + 1; t[i] += t[i - 1] + t[i - 2]; } } }"),
+    ("dynamic_programming", "javascript", "for (;;) { t[i] = t[i - 1] + t[i - 2]; }", "for (;;) { t[i] *= t[i + 1]; t[i] = t[i] + t[i + 1]; }"),
     ("dynamic_programming", "go", "package a\nfunc f() { for i := range x { t[i] = t[i-1] + t[i-2] } }",
      "package a\nfunc f() { for i := range x { t[i] = u[i-1] + 1 } }"),
     ("dynamic_programming", "cpp", "void f() { for (;;) { t[i] = max(t[i - 1], 0); } }",
@@ -60,6 +64,7 @@ SNIPPETS = [
     ("switch", "go", "package a\nfunc f() { switch x { case 1: } }", "package a\nfunc f() { select {} }"),
     ("inheritance", "python", "class A(B): pass", "class A(object): pass"),
     ("generics", "java", "class A<T> {}", "class A { List<String> xs; }"),
+    ("generics", "rust", "fn f<T: Copy>(x: T) {}", "fn f<'a>(x: &'a str) {}"),
     ("templates", "cpp", "template <typename T> T f(T x) { return x; }", "std::vector<int> x;"),
     ("greatest_common_divisor", "python", "import math\nmath.gcd(1, 2)", "def gcd(a, b): pass\ngcd(1, 2)"),
     ("combinatorics", "python", "import itertools\nitertools.permutations(x)", "def product(a): pass\nproduct(1)"),
@@ -83,6 +88,8 @@ SNIPPETS = [
     ("trait", "rust", "trait A {}", "impl A {}"),
     ("reads_standard_input", "python", "x = input()", "def input(): pass\ninput()"),
     ("reads_standard_input", "java", "class A { Scanner s = new Scanner(System.in); }", "class A { Scanner s = new Scanner(f); }"),
+    ("reads_standard_input", "javascript", "readline.createInterface({ input: process.stdin })",
+     "readline.createInterface({ input: fs.createReadStream(name) })"),
     ("reads_standard_input", "cpp", "int main() { int x; std::cin >> x; }", "int main() { file >> x; }"),
     ("command_line", "python", "import sys\nprint(sys.argv[1])", "argv = 1"),
     ("command_line", "go", "package a\nfunc f() { g(os.Args) }", "package a\nfunc f() { g(Args) }"),
@@ -196,6 +203,7 @@ def test_a_prompt_says_what_holds_and_not_what_the_instruction_says():
         ("Raise ValueError in Python.", "def x():\n    raise ValueError", ["`x()`"], ["ValueError"]),
         ("Show a print in Python.", "print(1)", [], ["rint"]),
         ("Sort.", "class A:\n    pass", ["class `A`"], []),
+        ("Pop.", "def f(a):\n    raise IndexError", ["`IndexError` where it cannot go on"], []),
     ],
 )
 def test_a_static_prompt_says_what_the_instruction_does_not(instruction, code, says, is_silent_about):
@@ -203,6 +211,23 @@ def test_a_static_prompt_says_what_the_instruction_does_not(instruction, code, s
     assert all(part in said for part in says), said
     assert not [part for part in is_silent_about if part in said], said
     assert len(said.split(". ")) <= 3
+
+
+@pytest.mark.parametrize(
+    ("language", "code", "says"),
+    [
+        ("go", 'package a\nimport "net/http"\n', "the package `net/http`"),
+        ("java", "import org.jsoup.Jsoup;\ninterface A {}", " `org.jsoup.Jsoup`"),
+        ("rust", "use rand::Rng;\nfn f() {}", " `rand::Rng`"),
+        ("cpp", "#include <map>\nint f() { return 1; }", "the header `map`"),
+        ("go", "package a\ntype User struct { name string }", "the type `User`"),
+        ("rust", "struct User { name: String }", "the type `User`"),
+    ],
+)
+def test_what_is_named_is_called_what_it_is(language, code, says):
+    """`org.jsoup.Jsoup` is a class, `rand::Rng` a trait: neither is a package; Go and Rust have no classes."""
+    said = prompt("Do it.", f"```{language}\n{code}\n```", language, "0", 3)
+    assert says in said and ("package" in said) == ("package" in says) and "class" not in said
 
 
 def test_the_wording_depends_on_the_row_alone():
