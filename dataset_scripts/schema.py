@@ -28,7 +28,8 @@ FEATURES = Features(
 )
 COLUMNS = tuple(FEATURES)
 SCHEMA = FEATURES.arrow_schema
-TASKS = ("generation", "commit", "instruction_evolution", "data_filtering", "code_review")
+COMPREHENSION_TASKS = ("instruction_evolution", "data_filtering", "code_review")
+TASKS = ("generation", "commit", *COMPREHENSION_TASKS)
 
 MESSAGE = {"role": Value("string"), "content": Value("string")}
 PUBLISHED_FEATURES = Features({**FEATURES, "messages": List(MESSAGE)})
