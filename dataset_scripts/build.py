@@ -12,7 +12,7 @@ import os
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
@@ -160,15 +160,14 @@ def _check_new_rows(named: list[str], where: str) -> None:
 
 
 def _collect(recipe: MixtureHead, folder: Path, where: str) -> Path:
-    loaded = {config.source: sources.load(config.source, where, config.options) for config in recipe.sources}
-    if len(loaded) != len(recipe.sources):
-        raise Refusal(f"{where}: 01_sources names a source twice; one entry per source.")
+    configs = collect.by_name(recipe.sources, where)
+    loaded = {name: sources.load(config.source, where, config.options) for name, config in configs.items()}
     policies = collect.Policies(recipe.license_policy, recipe.generator_policy)
     for name, source in loaded.items():
         policies.check(name, source, where)
     revisions = {name: source.revision_to_read() for name, source in loaded.items()}
     left_out: Counter[str] = Counter()
-    checks = _checks(recipe, loaded)
+    checks = {name: list(s.checks if (own := configs[name].checks) is None else own) for name, s in loaded.items()}
     config = {
         "sources": [c.model_dump() for c in recipe.sources],
         "revisions": revisions,
@@ -177,7 +176,7 @@ def _collect(recipe: MixtureHead, folder: Path, where: str) -> Path:
         "seed": recipe.seed,
         "rows_per_shard": recipe.rows_per_shard,
     }
-    modules = [collect.__name__, "dataset_scripts.stage", *(f"{sources.__name__}.{name}" for name in loaded)]
+    modules = [collect.__name__, "dataset_scripts.stage", *(f"{sources.__name__}.{c.source}" for c in recipe.sources)]
     notes = {
         name: {
             "revision": revisions[name], "pinned": s.revision is not None, "repo_id": s.repo_id, "licence": s.licence,
@@ -224,11 +223,6 @@ def _assert_policies(recipe: MixtureHead, final: Path) -> None:
                 f"written by {kind['generator']}: a stage made rows that the mixture's {reason} policy forbids; "
                 "change the stage's teacher or the policy."
             )
-
-
-def _checks(recipe: MixtureHead, loaded: Mapping[str, sources.Source]) -> dict[str, list[str]]:
-    named = {c.source: c.checks for c in recipe.sources}
-    return {name: list(s.checks if named[name] is None else named[name]) for name, s in loaded.items()}
 
 
 def _run(

@@ -64,7 +64,8 @@ def pack_dataset(build: Path, hub: Path) -> Path:
         mixture_file = Path(mixture["file"])
         if mixture_file.is_file():
             (target / "mixture.yaml").write_text(without_folders(mixture_file), encoding="utf-8")
-            asked = {entry["source"]: entry for entry in read_mapping(target / "mixture.yaml")["01_sources"]}
+            entries = read_mapping(target / "mixture.yaml")["01_sources"]
+            asked = {entry.get("name") or entry["source"]: entry for entry in entries}
         shown = mixture_file.name if mixture_file.is_absolute() else mixture["file"]
         facts = {"kind": "dataset", "name": mixture["name"], "mixture_file": shown, "ledgers": ledgers}
         facts |= written | _what_the_manifests_say(manifests, ledgers, written)

@@ -10,7 +10,7 @@ from dataset_scripts import build as builder
 from dataset_scripts import clean, decontaminate, dedup, leaks, recheck, why
 from dataset_scripts.commit_tokens import code_pieces
 from dataset_scripts.engine import Processes
-from dataset_scripts.schema import COMPREHENSION_TASKS, make_row, published_instruction
+from dataset_scripts.schema import MADE_SOURCES, make_row, published_instruction
 from dataset_scripts.stage import Rows, Stage, read_rows, run_on_rows, run_on_stream
 from evaluation.benchmarks import humaneval
 from model_cards.dataset_repository import pack_dataset
@@ -228,4 +228,4 @@ def test_leaks_why_and_card_know_what_was_rejected(build, server, capsys, monkey
 
 
 def test_every_made_source_says_which_checks_fit_it():
-    assert recheck.CHECKS_OF.keys() == {"evolcode", *COMPREHENSION_TASKS}
+    assert recheck.CHECKS_OF.keys() == set(MADE_SOURCES)
