@@ -12,7 +12,7 @@ import os
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
@@ -20,7 +20,19 @@ from typing import Literal
 from pydantic import Field, PositiveInt, create_model
 
 from artefacts import Refusal, StrictModel, code_key, command_line, read_json, read_mapping, read_yaml, write_json
-from dataset_scripts import clean, collect, customise, decontaminate, dedup, evolve, leaks, mixture, sources
+from dataset_scripts import (
+    clean,
+    collect,
+    customise,
+    decontaminate,
+    dedup,
+    evolve,
+    kinds,
+    leaks,
+    mixture,
+    recheck,
+    sources,
+)
 from dataset_scripts.engine import Engine, Processes
 from dataset_scripts.stage import Prepared, Rows, Stage, is_finished, manifest, read_rows, run_on_rows, run_on_stream
 from dataset_scripts.teacher import STATIC, Teacher
@@ -31,6 +43,7 @@ STAGES = {
     "03_clean": clean,
     "04_decontaminate": decontaminate,
     "05_evolve": evolve,
+    "07_recheck": recheck,
     "08_customise": customise,
     "09_mixture": mixture,
 }  # in order; a module has PINS, FACTS, Config, `prepare` and `batch`
@@ -99,6 +112,8 @@ def build(
         described = {"name": recipe.name, "file": path.as_posix(), "stages": ["01_sources", *named]}
         if read_json(folder / "mixture.json") != described:
             write_json(folder / "mixture.json", described)
+        counted = kinds.write(previous)
+    print(f"\n{kinds.table(counted)}\n")
     chosen = manifest(previous)["notes"]["rows_chosen"]
     print(f"{folder}: {chosen} rows carry an AlchemistPrompt; look: make peek MIXTURE={recipe.name}")
     return folder
@@ -113,6 +128,7 @@ def _read(path: Path) -> MixtureHead:
             raise Refusal(f"{path}: the key '{name}' is empty; write its settings ({{}} for none), or leave it out.")
     for name in getattr(recipe, "04_decontaminate").benchmarks if "04_decontaminate" in values else ():
         benchmarks.module(name, str(path))  # a misspelt one costs no stage
+    _check_new_rows([name for name in STAGES if name in values], str(path))
     final = getattr(recipe, "09_mixture")
     mixture.check(final, str(path))
     if final.alchemist_share > 0 and getattr(recipe, "08_customise") is None:
@@ -122,16 +138,36 @@ def _read(path: Path) -> MixtureHead:
     return recipe
 
 
+def _check_new_rows(named: list[str], where: str) -> None:
+    """Rows that the project makes pass what the sources' rows pass.
+
+    Raises:
+        Refusal: they would not, or there are none, or nothing would be asked of them.
+    """
+    makers = [name for name in recheck.MAKERS if name in named]
+    if makers and "07_recheck" not in named:
+        raise Refusal(
+            f"{where}: {makers[0]} makes rows that nobody has searched for secrets or compared with the benchmarks; "
+            "add `07_recheck: {}`."
+        )
+    if "07_recheck" in named and not makers:
+        raise Refusal(f"{where}: 07_recheck looks at new rows, and no stage makes any; leave it out.")
+    if "07_recheck" in named and not set(recheck.REPEATED) & set(named):
+        raise Refusal(
+            f"{where}: 07_recheck repeats {', '.join(recheck.REPEATED)} by their settings, and the file has none of "
+            "them; name one."
+        )
+
+
 def _collect(recipe: MixtureHead, folder: Path, where: str) -> Path:
-    loaded = {config.source: sources.load(config.source, where, config.options) for config in recipe.sources}
-    if len(loaded) != len(recipe.sources):
-        raise Refusal(f"{where}: 01_sources names a source twice; one entry per source.")
+    configs = collect.by_name(recipe.sources, where)
+    loaded = {name: sources.load(config.source, where, config.options) for name, config in configs.items()}
     policies = collect.Policies(recipe.license_policy, recipe.generator_policy)
     for name, source in loaded.items():
         policies.check(name, source, where)
     revisions = {name: source.revision_to_read() for name, source in loaded.items()}
     left_out: Counter[str] = Counter()
-    checks = _checks(recipe, loaded)
+    checks = {name: list(s.checks if (own := configs[name].checks) is None else own) for name, s in loaded.items()}
     config = {
         "sources": [c.model_dump() for c in recipe.sources],
         "revisions": revisions,
@@ -140,7 +176,7 @@ def _collect(recipe: MixtureHead, folder: Path, where: str) -> Path:
         "seed": recipe.seed,
         "rows_per_shard": recipe.rows_per_shard,
     }
-    modules = [collect.__name__, "dataset_scripts.stage", *(f"{sources.__name__}.{name}" for name in loaded)]
+    modules = [collect.__name__, "dataset_scripts.stage", *(f"{sources.__name__}.{c.source}" for c in recipe.sources)]
     notes = {
         name: {
             "revision": revisions[name], "pinned": s.revision is not None, "repo_id": s.repo_id, "licence": s.licence,
@@ -189,28 +225,26 @@ def _assert_policies(recipe: MixtureHead, final: Path) -> None:
             )
 
 
-def _checks(recipe: MixtureHead, loaded: Mapping[str, sources.Source]) -> dict[str, list[str]]:
-    named = {c.source: c.checks for c in recipe.sources}
-    return {name: list(s.checks if named[name] is None else named[name]) for name, s in loaded.items()}
-
-
 def _run(
     name: str, recipe: MixtureHead, folder: Path, source: Path, engine: Engine, where: str, teacher: Teacher
 ) -> Path:  # fmt: skip
     module, own = STAGES[name], getattr(recipe, name)
-    config = {"stage": own.model_dump(), "seed": recipe.seed, "rows_per_shard": recipe.rows_per_shard}
+    settings = _settings(name, recipe)
+    config = {"stage": settings.model_dump(), "seed": recipe.seed, "rows_per_shard": recipe.rows_per_shard}
     modules, inputs = [module.__name__], [manifest(source)["digest"]]
-    if isinstance(own, decontaminate.Config):
-        modules += [f"{benchmarks.__name__}.{benchmark}" for benchmark in own.benchmarks]
-        inputs.append(decontaminate.digest(own, where))
+    does = recheck.REPEATED if name == "07_recheck" else (name,)
+    cleaning = getattr(recipe, "03_clean") if "03_clean" in does else None
+    decontamination = getattr(recipe, "04_decontaminate") if "04_decontaminate" in does else None
+    if decontamination is not None:
+        modules += [f"{benchmarks.__name__}.{benchmark}" for benchmark in decontamination.benchmarks]
+        inputs.append(decontaminate.digest(decontamination, where))
+    if cleaning is not None and cleaning.row_tests is not None:
+        # the tests stand in the facts of 01_sources, which the input's digest leaves out
+        inputs.append(manifest(folder / "01_sources")["digest"])
     extra = {}
-    if isinstance(own, clean.Config):
+    if name == "03_clean":
         noted = manifest(folder / "01_sources")["notes"]["sources"]
         extra["checks"] = config["checks"] = {name: facts["checks"] for name, facts in noted.items()}
-        if (
-            own.row_tests is not None
-        ):  # the tests stand in the facts of 01_sources, which the input's digest leaves out
-            inputs.append(manifest(folder / "01_sources")["digest"])
     if hasattr(module, "inputs"):
         inputs += module.inputs(own)
     key = code_key(modules, config, module.PINS, inputs)
@@ -228,17 +262,25 @@ def _run(
         teacher.close()
 
     finished = _finish(Stage(name, final, recipe.rows_per_shard), folder, run, where)
-    if isinstance(own, decontaminate.Config):
+    if decontamination is not None:
         leaks.write(finished)
     return finished
+
+
+def _settings(name: str, recipe: MixtureHead) -> StrictModel:
+    """What a stage goes by: its part of the mixture file; 07_recheck goes by those of the stages that it repeats."""
+    if name == "07_recheck":
+        dedup_, clean_, decontaminate_ = (getattr(recipe, stage) for stage in recheck.REPEATED)
+        return recheck.Settings(dedup=dedup_, clean=clean_, decontaminate=decontaminate_)
+    return getattr(recipe, name)
 
 
 def _prepare(
     name: str, key: str, recipe: MixtureHead, folder: Path, source: Path, engine: Engine, where: str
 ) -> Prepared:  # fmt: skip
-    module, own = STAGES[name], getattr(recipe, name)
+    module = STAGES[name]
     stage = Stage(name, key, recipe.rows_per_shard, module.FACTS)
-    return module.prepare(own, Rows(stage, folder, source, engine), recipe.seed, where)
+    return module.prepare(_settings(name, recipe), Rows(stage, folder, source, engine), recipe.seed, where)
 
 
 def _plan(names: list[str], recipe: MixtureHead, folder: Path, source: Path, teacher: Teacher, where: str) -> Path:

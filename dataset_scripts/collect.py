@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import pyarrow as pa
-from pydantic import PositiveInt
+from pydantic import Field, PositiveInt
 
 from artefacts import Refusal, StrictModel
 from dataset_scripts import sources
@@ -21,6 +21,7 @@ from dataset_scripts.facts_of_code import language_of
 from dataset_scripts.schema import (
     GENERATOR_POLICIES,
     LICENCE_POLICIES,
+    MADE_SOURCES,
     licence_terms,
     make_row,
     row_id,
@@ -35,6 +36,8 @@ FACTS = pa.schema(
         "tests": pa.string(),  # JSON of `Exchange.tests`; null where the source brings none
     }
 )
+
+_CONFIGURATIONS = ("sft", "sft_research", "comprehension", "rejected")  # of a data set, beside one for each source
 
 
 class Policies(NamedTuple):
@@ -73,11 +76,38 @@ EVERYTHING = Policies()
 class SourceConfig(StrictModel):
     """One entry of `sources:` in a mixture file."""
 
-    source: str
+    source: str  # which one, see `sources`
+    name: str | None = Field(None, pattern=r"^[a-z0-9][a-z0-9_]*$")  # what its rows are called; null: as the source
     sample_rows: PositiveInt | None = None  # a seeded sample; null for all rows
     max_row_bytes: PositiveInt = 1_000_000
     checks: list[Check] | None = None  # of 03_clean; null for those that the source names
     options: dict[str, Any] = {}  # the source's own settings, see its `Options`
+
+    @property
+    def key(self) -> str:
+        """`source` of its rows; one source may stand in a mixture several times, under several names."""
+        return self.name or self.source
+
+
+def by_name(wanted: list[SourceConfig], where: str) -> dict[str, SourceConfig]:
+    """The entries by what their rows are called.
+
+    Raises:
+        Refusal: two are called the same, or one as something else is.
+    """
+    found: dict[str, SourceConfig] = {}
+    for config in wanted:
+        if config.key in found:
+            raise Refusal(
+                f"{where}: 01_sources names a source twice, '{config.key}'; give an entry a `name:` of its own."
+            )
+        if config.name in {*sources.names(), *MADE_SOURCES, *_CONFIGURATIONS} - {config.source}:
+            raise Refusal(
+                f"{where}: 01_sources, source '{config.source}': the name '{config.name}' is taken by a source of "
+                "ours, rows that stages make or a published configuration; choose another."
+            )
+        found[config.key] = config
+    return found
 
 
 def rows(
@@ -91,7 +121,7 @@ def rows(
     """Rows of the schema with their facts, and with a `reason` where the raw row cannot be used.
 
     Args:
-        revisions: source -> what is read of it, see `Source.revision_to_read`.
+        revisions: name of the source -> what is read of it, see `Source.revision_to_read`.
         where: file to name in a refusal.
         left_out: is given the number of chat turns that no row holds, by source.
         policies: rows that they do not admit are rejected for their `licence` or their `generator`.
@@ -101,21 +131,22 @@ def rows(
     """
     for config in wanted:
         source = sources.load(config.source, where, config.options)
+        key = config.key
         seen: Counter[str] = Counter()
         count = 0
-        for count, raw in enumerate(source.read(revisions[config.source], config.sample_rows, seed), start=1):
+        for count, raw in enumerate(source.read(revisions[key], config.sample_rows, seed), start=1):
             try:
                 exchange = _exchange(source, raw)
             except KeyError as missing:
                 raise Refusal(
-                    f"source '{config.source}', row {count}: no column {missing}, only {', '.join(raw)}; its layout "
+                    f"source '{key}', row {count}: no column {missing}, only {', '.join(raw)}; its layout "
                     "has changed since this source was written: pin an older revision or mend its `pair`."
                 ) from None
             if left_out is not None:
-                left_out[config.source] += exchange.left_out
+                left_out[key] += exchange.left_out
             yield _row(config, source, exchange, seen, policies)
         if not count:
-            raise Refusal(f"source '{config.source}' of {where} gave no rows; a mixture cannot be built on nothing.")
+            raise Refusal(f"source '{key}' of {where} gave no rows; a mixture cannot be built on nothing.")
 
 
 def _exchange(source: Source, raw: sources.Raw) -> Exchange:
@@ -132,9 +163,9 @@ def _row(config: SourceConfig, source: Source, exchange: Exchange, seen: Counter
     reason = exchange.reason or unusable(exchange.instruction, exchange.response, config.max_row_bytes)
     reason = reason or policies.forbid(licence, generator)
     instruction, response = (_storable(text) for text in (exchange.instruction, exchange.response))
-    first_id = row_id(config.source, instruction, response)
+    first_id = row_id(config.key, instruction, response)
     row = make_row(
-        source=config.source,
+        source=config.key,
         instruction=instruction,
         response=response,
         license=licence,

@@ -7,18 +7,20 @@ instruction, so that sources of differing habits stop contradicting each other (
 section 2.2). The paper asks GPT-4; `alchemist` asks a teacher and measures what it says. `static_alchemist` reads the
 same themes off the syntax tree of six languages, for nothing, and stands in where the teacher's prompt is turned down
 or nobody was asked. Both are kept beside the row: `09_mixture` decides which row carries whose prompt, so shares,
-modes, selections and controls cost no request.
+modes, selections and controls cost no request. Rows of comprehension tasks speak about code and get no prompt.
 """
 
 from collections.abc import Iterable, Iterator
 from typing import Annotated, Literal
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import Field, PositiveInt
 
 from artefacts import StrictModel
 from dataset_scripts import alchemist, static_alchemist, syntax
 from dataset_scripts.sample import nested_sample
+from dataset_scripts.schema import COMPREHENSION_TASKS
 from dataset_scripts.stage import Prepared, Rows
 from llm import Answers, Conversation, Profile, Request, replay
 
@@ -56,7 +58,8 @@ def prepare(config: Config, rows: Rows, seed: int, where: str) -> Prepared:
     """Choose the rows that a teacher annotates."""
     if not asks(config):
         return Prepared({"config": config, "sample": frozenset()}, {"rows_for_the_teacher": 0})
-    table = rows(["id", "source"])
+    table = rows(["id", "source", "task"])
+    table = table.filter(pc.invert(pc.is_in(table["task"], pa.array(COMPREHENSION_TASKS))))
     ids, sources = table["id"].to_pylist(), table["source"].to_pylist()
     sample = nested_sample(zip(ids, sources, strict=True), sources, config.teacher_share, seed)
     notes = {"rows_for_the_teacher": len(sample)}
@@ -92,9 +95,11 @@ def batch(
     out = {name: [] for name in ("alchemist_prompt", *FACTS.names)}
     for values in zip(*columns.values(), strict=True):
         row = dict(zip(columns, values, strict=True))
-        static = static_alchemist.prompt(
-            row["instruction"], row["response"], row["language"], row["id"], config.max_named
-        )
+        static = None
+        if row["task"] not in COMPREHENSION_TASKS:
+            static = static_alchemist.prompt(
+                row["instruction"], row["response"], row["language"], row["id"], config.max_named
+            )
         asked = profile is not None and row["id"] in sample
         verdict = replay(answers, profile, _conversation(row, config)) if asked else alchemist.Verdict(None, None)
         accepted = asked and verdict.reason is None

@@ -63,10 +63,16 @@ def sketch(rows: pa.Table, *, with_grams: bool) -> pa.Table:
     return pa.table(columns)
 
 
-def find_twins(sketches: pa.Table, similarity: float | None) -> dict[str, tuple[str, float, str]]:
-    """Id of every row to reject -> (id of the row kept in its place, similarity, reason), over all rows."""
+def find_twins(
+    sketches: pa.Table, similarity: float | None, by: tuple[str, ...] = GRADES
+) -> dict[str, tuple[str, float, str]]:
+    """Id of every row to reject -> (id of the row kept in its place, similarity, reason), over all rows.
+
+    Args:
+        by: columns that say which of two rows is the better, see GRADES.
+    """
     ids = sketches["id"].to_pylist()
-    grades = [sketches[name].to_numpy() for name in GRADES]
+    grades = [sketches[name].to_numpy() for name in by]
     best_first = np.lexsort(grades[::-1])  # stable: equals stay in the order of the mixture file
     fingerprints = sketches["fingerprint"].to_pylist()
     first: dict[bytes, int] = {}

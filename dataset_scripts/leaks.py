@@ -1,14 +1,14 @@
 """What decontamination found: a table of leaks per source, and hits beside the benchmark's own text.
 
-reads   build/<mixture>/04_decontaminate (and the stage before it, for the texts of single rows)
-writes  leaks.json, leaks.md and borderline.jsonl there, when the stage is finished; nothing on the command line
+reads   build/<mixture>/04_decontaminate and 07_recheck (and the stages before them, for the texts of single rows)
+writes  leaks.json, leaks.md and borderline.jsonl there, when a stage is finished; nothing on the command line
 
     python -m dataset_scripts.leaks build/demo                   # the table
     python -m dataset_scripts.leaks build/demo --removed 5       # five removed rows beside what they hold
     python -m dataset_scripts.leaks build/demo --borderline 5    # five rows whose fate hangs on a tenth of a threshold
 
 `leaks.md` is the table as the dataset card shows it; borderline.jsonl has a line per borderline row, removed or not:
-its id, source and evidence, never its text.
+its id, source and evidence, never its text. The rows that the project made (07_recheck) are counted apart.
 """
 
 import argparse
@@ -21,23 +21,27 @@ from typing import Any
 import pyarrow.dataset as ds
 
 from artefacts import Refusal, command_line, read_json, write_bytes, write_json
-from dataset_scripts import references
+from dataset_scripts import decontaminate, references
 from dataset_scripts.stage import manifest
 
 STAGE = "04_decontaminate"
+STAGES = (STAGE, "07_recheck")  # that compare rows with the benchmarks; by the rule of the first
 SIGNALS = ("ngram", "cosine", "tree")
 PAPER_REMOVED_SHARE = 0.06  # AlchemistCoder, arXiv 2405.19265: about 6 %, thresholds unpublished
 MOST_CHARS = 1200  # of a text on the screen
 
 
 def rows(folder: Path) -> Iterator[dict[str, Any]]:
-    """Every row of the finished stage: id, source, removed, and its facts."""
+    """Every row that the finished stage compared: id, source, removed, and its facts."""
     source_of: dict[str, tuple[str, bool]] = {}
     for kind in ("kept", "rejected"):
-        for part in _read(folder / kind, ["id", "source"]):
-            source_of |= {i: (s, kind == "rejected") for i, s in zip(part["id"], part["source"], strict=True)}
-    for part in _read(folder / "facts", None):
+        for part in _read(folder / kind, ["id", "source", "reason"]):
+            found = zip(part["id"], part["source"], part["reason"], strict=True)
+            source_of |= {i: (source, reason == "contaminated") for i, source, reason in found}
+    for part in _read(folder / "facts", ["id", *decontaminate.FACTS.names]):
         for facts in (dict(zip(part, values, strict=True)) for values in zip(*part.values(), strict=True)):
+            if facts["syntax_trees"] is None:
+                continue  # of a source, or rejected before
             source, removed = source_of[facts["id"]]
             yield facts | {"source": source, "removed": removed}
 
@@ -80,7 +84,7 @@ def count(found: Iterable[dict[str, Any]]) -> dict[str, Any]:
 
 def table(folder: Path) -> dict[str, Any]:
     """The leak table of the finished stage in `folder`: settings, then counts in total and by source."""
-    found, notes = list(rows(folder)), manifest(folder)["notes"]
+    found, notes = list(rows(folder)), manifest(folder.parent / STAGE)["notes"]
     by_source: dict[str, list] = defaultdict(list)
     for row in found:
         by_source[row["source"]].append(row)
@@ -97,6 +101,8 @@ def table(folder: Path) -> dict[str, Any]:
 
 def markdown(leaks: dict[str, Any]) -> str:
     """The leak table as the card shows it."""
+    if not leaks["total"]["rows"]:
+        return "No row was compared with the benchmarks.\n"
     lines = [
         "| source | rows | removed | by N-gram | by cosine | by tree | borderline | benchmark items found |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
@@ -163,15 +169,15 @@ def beside(
             yield from _indented(marked(text[name], [s for s in piece["spans"] if s["field"] == name]))
 
 
-def known_references(folder: Path) -> dict[str, references.Reference]:
-    """`benchmark/item part` -> what the finished stage in `folder` compared with.
+def known_references(build: Path) -> dict[str, references.Reference]:
+    """`benchmark/item part` -> what the rows of a built mixture were compared with.
 
     Raises:
         Refusal: a benchmark cannot be loaded any more.
     """
-    config = manifest(folder)["notes"]["config"]
+    config = manifest(build / STAGE)["notes"]["config"]
     place = Path(config["folder"]) if config["folder"] else None
-    return {r.name: r for r in references.load(config["benchmarks"], place, config["parts"], str(folder))}
+    return {r.name: r for r in references.load(config["benchmarks"], place, config["parts"], str(build / STAGE))}
 
 
 def marked(text: str, spans: list[dict[str, Any]]) -> str:
@@ -194,16 +200,26 @@ def _indented(text: str) -> list[str]:
     return [f"    | {line}" for line in cut.split("\n")]
 
 
-def texts(build: Path, ids: set[str]) -> dict[str, dict[str, str]]:
-    """Texts of rows before decontamination: the stage itself keeps none of a removed row."""
+def texts(stage: Path, ids: set[str]) -> dict[str, dict[str, str]]:
+    """Texts of rows before the stage in `stage` compared them: it keeps none of a removed row."""
     if not ids:
         return {}
-    before = [p.parent for p in sorted(build.glob("[0-9][0-9]_*/manifest.json")) if p.parent.name < STAGE]
+    before = [p.parent for p in sorted(stage.parent.glob("[0-9][0-9]_*/manifest.json")) if p.parent.name < stage.name]
     files = [str(path) for path in sorted((before[-1] / "kept").glob("*.parquet"))] if before else []
     if not files:
-        raise Refusal(f"{build}: the stage before {STAGE} is gone, and with it the texts of its rows; build again.")
+        raise Refusal(f"{stage.parent}: the stage before {stage.name} is gone, and with it the texts; build again.")
     found = ds.dataset(files).to_table(columns=["id", "instruction", "response"], filter=ds.field("id").isin(ids))
     return {row["id"]: row for row in found.to_pylist()}
+
+
+def told(stage: Path, removed: int, borderline: int) -> Iterator[str]:
+    """The table of a finished stage, then so many removed and borderline rows side by side."""
+    yield markdown(table(stage)) if removed or borderline else markdown(table(stage)).rstrip("\n")
+    chosen = [row for row in rows(stage) if row["removed"]][:removed]
+    chosen += [row for row in rows(stage) if row["borderline"]][:borderline]
+    text_of = texts(stage, {row["id"] for row in chosen})
+    known = known_references(stage.parent) if chosen else {}
+    yield from (side_by_side(row, text_of[row["id"]], known) for row in chosen)
 
 
 @command_line
@@ -213,17 +229,11 @@ def main() -> None:
     parser.add_argument("--removed", type=int, default=0, metavar="N", help="show N removed rows, side by side")
     parser.add_argument("--borderline", type=int, default=0, metavar="N", help="show N borderline rows likewise")
     arguments = parser.parse_args()
-    folder = arguments.build / STAGE
-    if not arguments.removed and not arguments.borderline:
-        print(markdown(table(folder)), end="")
-        return
-    print(markdown(table(folder)))
-    chosen = [row for row in rows(folder) if row["removed"]][: arguments.removed]
-    chosen += [row for row in rows(folder) if row["borderline"]][: arguments.borderline]
-    text_of = texts(arguments.build, {row["id"] for row in chosen})
-    known = known_references(folder)
-    for row in chosen:
-        print(side_by_side(row, text_of[row["id"]], known))
+    print("\n".join(told(arguments.build / STAGE, arguments.removed, arguments.borderline)))
+    for stage in (arguments.build / name for name in STAGES[1:]):
+        if (stage / "leaks.json").is_file():
+            print(f"\nNew rows ({stage.name}):\n")
+            print("\n".join(told(stage, arguments.removed, arguments.borderline)))
 
 
 if __name__ == "__main__":

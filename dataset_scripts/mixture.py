@@ -9,7 +9,8 @@ nothing is asked here, an ablation of share, mode, selection or control is a mix
     add      every row without a prompt, and a copy of each chosen row with its prompt (own id, parent = the row)
     replace  every row once, the chosen ones with their prompt
 
-The facts name the split of every row, `train` or `test`; a copy is on the side of its row. See `splits`.
+The facts name the split of every row, `train` or `test` (a copy is on the side of its row; see `splits`), and count
+its tokens (see `kinds`).
 """
 
 import random
@@ -25,12 +26,13 @@ from pydantic import Field
 
 from artefacts import Refusal, StrictModel, sha256_of_file
 from dataset_scripts import controls, splits
+from dataset_scripts.commit_tokens import code_pieces
 from dataset_scripts.sample import nested_sample
-from dataset_scripts.schema import published_instruction, row_id
+from dataset_scripts.schema import messages, published_instruction, row_id
 from dataset_scripts.stage import Prepared, Rows
 
 PINS = ("datasets", "numpy", "pyarrow")
-FACTS = pa.schema({"split": pa.string()})
+FACTS = pa.schema({"split": pa.string(), "tokens": pa.int64()})  # tokens of what is published, see `kinds`
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -172,11 +174,12 @@ def prepare(config: Config, rows: Rows, seed: int, where: str) -> Prepared:
 
 def batch(columns: dict, *, config: Config, chosen: dict[str, str], test: Collection[str] = ()) -> dict:
     """Apply the choice: `add` puts the copy right behind its row, `replace` lets the row keep its prompt."""
-    out: dict[str, list] = {name: [] for name in (*columns, "split")}
+    out: dict[str, list] = {name: [] for name in (*columns, *FACTS.names)}
     for values in zip(*columns.values(), strict=True):
         row = dict(zip(columns, values, strict=True))
         row["split"] = "test" if row["id"] in test else "train"
         for made in _rows_of(row, config.mode, chosen):
+            made["tokens"] = sum(code_pieces(message["content"]) for message in messages(made))
             for name, value in made.items():
                 out[name].append(value)
     return out

@@ -28,7 +28,9 @@ FEATURES = Features(
 )
 COLUMNS = tuple(FEATURES)
 SCHEMA = FEATURES.arrow_schema
-TASKS = ("generation", "commit", "instruction_evolution", "data_filtering", "code_review")
+COMPREHENSION_TASKS = ("instruction_evolution", "data_filtering", "code_review")
+TASKS = ("generation", "commit", *COMPREHENSION_TASKS)
+MADE_SOURCES = ("evolcode", *COMPREHENSION_TASKS)  # `source` of rows that stages make out of others
 
 MESSAGE = {"role": Value("string"), "content": Value("string")}
 PUBLISHED_FEATURES = Features({**FEATURES, "messages": List(MESSAGE)})

@@ -127,8 +127,8 @@ def told(folder: Path, row_id: str) -> Iterator[str]:
     yield ""
     for step in said:
         yield f"  {step.stage:18} {'kept' if step.reason is None else 'rejected: ' + step.reason}"
-        if step.stage == leaks.STAGE and step.facts.get("evidence"):
-            known = leaks.known_references(folder / step.stage)
+        if step.stage in leaks.STAGES and step.facts.get("evidence"):
+            known = leaks.known_references(folder)
             lines = "\n".join(leaks.beside(step.facts["evidence"], row, known))
             yield textwrap.indent(lines, " " * 19)
             continue

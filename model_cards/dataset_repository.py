@@ -18,13 +18,21 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from artefacts import Refusal, code_key, read_mapping
-from dataset_scripts.schema import FEATURES, PUBLISHED_FEATURES, REDACTED_REASONS, SCHEMA, messages
+from dataset_scripts.schema import (
+    COMPREHENSION_TASKS,
+    FEATURES,
+    PUBLISHED_FEATURES,
+    REDACTED_REASONS,
+    SCHEMA,
+    messages,
+)
 from model_cards import changes, licences, parquet_parts, repository
-from model_cards.parquet_parts import COMPREHENSION_TASKS, Config, Part, Shards
+from model_cards.parquet_parts import Config, Part, Shards
 
 PINS = ("jinja2", "pyarrow", "datasets", "PyYAML")
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 LOOKS_FOR_SECRETS = "03_clean"  # rows rejected before this stage were never searched
+MAKERS = frozenset({"05_evolve", "06_comprehend"})  # nor were the rows that a stage made and rejected itself
 _TEXTS = ("instruction", "response", "alchemist_prompt")
 _REJECTED = Config("rejected", "rejected", "what the stages rejected, with the reason")
 _INDEX = pa.schema({"id": pa.string(), "source": pa.string(), "split": pa.string(), "digest": pa.string()})
@@ -56,12 +64,18 @@ def pack_dataset(build: Path, hub: Path) -> Path:
         mixture_file = Path(mixture["file"])
         if mixture_file.is_file():
             (target / "mixture.yaml").write_text(without_folders(mixture_file), encoding="utf-8")
-            asked = {entry["source"]: entry for entry in read_mapping(target / "mixture.yaml")["01_sources"]}
+            entries = read_mapping(target / "mixture.yaml")["01_sources"]
+            asked = {entry.get("name") or entry["source"]: entry for entry in entries}
         shown = mixture_file.name if mixture_file.is_absolute() else mixture["file"]
         facts = {"kind": "dataset", "name": mixture["name"], "mixture_file": shown, "ledgers": ledgers}
         facts |= written | _what_the_manifests_say(manifests, ledgers, written)
-        leaks = build / "04_decontaminate" / "leaks.md"  # the table of what was found, per source
-        facts["leaks"] = leaks.read_text(encoding="utf-8") if leaks.is_file() else None
+        tables = {
+            "leaks": "04_decontaminate/leaks.md", "leaks_of_new_rows": "07_recheck/leaks.md",
+            "kinds": "09_mixture/kinds.md",
+        }  # fmt: skip
+        for name, path in tables.items():
+            table = build / path
+            facts[name] = table.read_text(encoding="utf-8") if table.is_file() else None
         facts["settings"] = {"01_sources": asked} | facts["settings"]
         facts["front_matter"] = front_matter(facts)
         (target / "LICENSE.md").write_text(repository.render("dataset_license.md.jinja", facts), encoding="utf-8")
@@ -223,17 +237,18 @@ def _write_rejected(folder: Path, stages: list[Path], manifests: dict[str, Any])
     """Rejected rows, stage by stage. Returns the writer and how many rows went without their text.
 
     Without text: rows rejected for a secret, contamination, a licence, ... (REDACTED_REASONS); rows that say the same
-    as one of those, are its near-duplicate or were made from it; rows that were rejected before anybody looked for
-    secrets in them; rows whose licence lets nobody pass them on.
+    as one of those, are its near-duplicate, were made from it or gave their text to it; rows that were rejected before
+    anybody looked for secrets in them; rows whose licence lets nobody pass them on.
     """
     paths = {stage: shards(stage, manifests[stage.name], "rejected") for stage in stages}
-    hidden = {row["id"] for path in paths.values() for row in _rows(path) if row["reason"] in REDACTED_REASONS}
+    redacted_rows = [row for path in paths.values() for row in _rows(path) if row["reason"] in REDACTED_REASONS]
+    hidden = {row_id for row in redacted_rows for row_id in (row["id"], *row["parents"])}
     kept = [p for s in stages for p in shards(s, manifests[s.name], "kept")]
     texts = {text for row in _of_ids(kept, hidden) for text in (row["instruction"], row["response"])}
     twin_of = _facts([p for s in stages for p in shards(s, manifests[s.name], "facts")], "twin")
     writer, redacted = Shards(folder, "train", SCHEMA), 0
     for stage in stages:
-        is_unsearched = stage.name < LOOKS_FOR_SECRETS
+        is_unsearched = stage.name < LOOKS_FOR_SECRETS or stage.name in MAKERS
         for row in _rows(paths[stage]):
             akin = not hidden.isdisjoint([row["id"], twin_of.get(row["id"]), *row["parents"]])
             says_the_same = row["response"] in texts or row["instruction"] in texts

@@ -16,7 +16,6 @@ import pyarrow.parquet as pq
 
 ROWS_PER_FILE = 100_000
 ROWS_PER_GROUP = 5_000  # what a writer holds in memory, and what a streaming reader fetches at once
-COMPREHENSION_TASKS = ("instruction_evolution", "data_filtering", "code_review")
 
 
 class Part(NamedTuple):

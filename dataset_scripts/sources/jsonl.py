@@ -4,6 +4,8 @@
       - source: jsonl
         options: {files: [mine.jsonl], licence: MIT, generator: human}
 
+Several entries stand side by side under names of their own (`name: exercises`), which their rows carry as `source`.
+
 The columns are detected on the first rows of every file. Where two readings are possible, the build stops and names
 the columns; `columns:` settles it:
 

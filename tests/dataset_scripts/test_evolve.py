@@ -114,7 +114,7 @@ def say(content: str) -> str:
 
 def test_new_rows_stand_behind_their_parents_with_descent_licence_and_reason(build, server):  # noqa: F811
     server.say = say
-    folder = build(_05_evolve={"rounds": 2}, _08_customise={"alchemist": "static"})
+    folder = build(_05_evolve={"rounds": 2}, _07_recheck={}, _08_customise={"alchemist": "static"})
     kept, rejected = (read_rows(folder / "05_evolve", kind).to_pylist() for kind in ("kept", "rejected"))
     before = {r["id"]: r for r in read_rows(folder / "04_decontaminate").to_pylist()}
     assert {i: r for r in kept if (i := r["id"]) in before} == before, "parents are kept as they are"
@@ -133,7 +133,7 @@ def test_new_rows_stand_behind_their_parents_with_descent_licence_and_reason(bui
     ledger = read_json(folder / "05_evolve/ledger.json")
     assert ledger["rows_in"] == ledger["kept"] == 40
     assert ledger["new"] == {"kept": 78, "rejected": {"fails_in_sandbox": 2}}
-    build(_05_evolve={"rounds": 2}, _08_customise={"alchemist": "static"})
+    build(_05_evolve={"rounds": 2}, _07_recheck={}, _08_customise={"alchemist": "static"})
     assert len(server.requests) == 160, "a second build asks nothing"
 
 
@@ -151,7 +151,7 @@ def test_only_what_is_the_codes_own_fault_counts_against_it(code, status):
 
 
 def test_without_a_teacher_nothing_is_evolved(build, server):  # noqa: F811
-    folder = build(teacher="static", _05_evolve={"rounds": 2})
+    folder = build(teacher="static", _05_evolve={"rounds": 2}, _07_recheck={})
     assert not server.requests and read_json(folder / "05_evolve/ledger.json")["new"]["kept"] == 0
 
 
@@ -163,13 +163,15 @@ def test_a_closed_model_is_refused_before_it_is_paid_where_the_policy_forbids_it
         role = {"model": "gpt-4", "max_tokens": 9, "usd_per_million_prompt_tokens": 0.0}
         role["usd_per_million_completion_tokens"] = 0.0
         profile(tmp_path, other.url, roles=dict.fromkeys(("evolve", "answer", "alchemist"), role))
-        path.write_text(path.read_text() + "\ngenerator_policy: no_closed_models\n05_evolve: {rounds: 1}\n")
+        path.write_text(
+            path.read_text() + "\ngenerator_policy: no_closed_models\n05_evolve: {rounds: 1}\n07_recheck: {}\n"
+        )
         with pytest.raises(Refusal, match="would have gpt-4 write, which generator_policy 'no_closed_models' forbids"):
             builder.build(path, tmp_path / "build", 1, teacher_name="toy")
         assert not other.requests
 
 
 def test_the_plan_counts_every_round(build, server, capsys):  # noqa: F811
-    build(dry_run=True, _05_evolve={"rounds": 3})
+    build(dry_run=True, _05_evolve={"rounds": 3}, _07_recheck={})
     lines = [line.split() for line in capsys.readouterr().out.splitlines() if line.startswith("05_evolve")]
     assert [(line[1], line[3]) for line in lines] == [("evolve", "120"), ("answer", "120")] and not server.requests

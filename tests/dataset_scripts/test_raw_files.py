@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -12,6 +13,7 @@ from dataset_scripts import build, chats, commits, raw_rows, sources
 from dataset_scripts.facts_of_code import has_code
 from dataset_scripts.sources import Unreadable, jsonl, oasst_octopack
 from dataset_scripts.stage import read_rows
+from model_cards.dataset_repository import pack_dataset
 from tests.conftest import code_rows
 
 # a mixture of these rows as they are
@@ -114,6 +116,51 @@ def test_a_build_of_a_users_file_counts_every_bad_line(tmp_path, mixture_file):
     assert read_json(folder / "01_sources/manifest.json")["notes"]["chat_turns_left_out"] == {"jsonl": 3}
     (row,) = read_rows(folder / "09_mixture").to_pylist()
     assert (row["license"], row["generator"], row["source"]) == ("MIT", "human", "jsonl")
+
+
+def named_files(tmp_path, *names):
+    entries = []
+    for number, name in enumerate(names):
+        code = "\n\n```python\ndef f(x):\n    return x + 1  # long enough to be kept\n```"
+        rows = [{"prompt": f"{name} {number} {n}", "completion": name + code} for n in range(3)]
+        file = write(tmp_path, rows, f"{name}.jsonl")
+        entries.append({"source": "jsonl", "name": name, "options": OWN | {"files": [file]}})
+    return entries
+
+
+def test_own_files_stand_side_by_side_under_their_names(tmp_path, mixture_file):
+    one, two = named_files(tmp_path, "exercises", "reviews")
+    one, two = one | {"checks": []}, two | {"sample_rows": 2}
+    folder = build.build(mixture_file(_01_sources=[one, two], **PLAIN), tmp_path / "build", workers=1)
+    counts = read_json(folder / "09_mixture/ledger.json")["by_source"]
+    assert {name: part["kept"] for name, part in counts.items()} == {"exercises": 3, "reviews": 2}
+    noted = read_json(folder / "01_sources/manifest.json")["notes"]["sources"]
+    assert [(name, of["checks"] == [], of["revision"].split("@")[0]) for name, of in noted.items()] == [
+        ("exercises", True, "exercises.jsonl"), ("reviews", False, "reviews.jsonl"),
+    ]  # fmt: skip
+    packed = pack_dataset(folder, tmp_path / "hub")
+    release = read_json(packed / "release.json")
+    assert {"exercises", "reviews"} <= {config["name"] for config in release["configs"]}
+    assert release["settings"]["01_sources"]["reviews"]["sample_rows"] == 2
+    assert "### `exercises`\n\n3 rows from" in (packed / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("names", "says"),
+    [
+        (("", ""), "names a source twice, 'jsonl'; give an entry a `name:` of its own"),
+        (("mine", "mine"), "names a source twice, 'mine'"),
+        (("evol_codealpaca",), "the name 'evol_codealpaca' is taken"),
+        (("code_review",), "the name 'code_review' is taken by a source of ours, rows that stages make"),
+        (("rejected",), "the name 'rejected' is taken"),
+        (("../up",), "01_sources.0.name"),
+    ],
+)
+def test_a_name_that_something_else_has_is_refused(tmp_path, mixture_file, names, says):
+    files = named_files(tmp_path, *"ab"[: len(names)])
+    entries = [entry | {"name": name or None} for entry, name in zip(files, names, strict=True)]
+    with pytest.raises(Refusal, match=re.escape(says)):
+        build.build(mixture_file(_01_sources=entries, **PLAIN), tmp_path / "build", workers=1)
 
 
 def test_prose_is_kept_where_the_check_for_code_does_not_apply(tmp_path, mixture_file, toy_source):

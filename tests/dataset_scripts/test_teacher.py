@@ -172,7 +172,7 @@ def test_the_key_of_a_teacher_is_in_no_artefact_and_no_output(build, server, tmp
     server.say = lambda content: f"Rely on a list comprehension in Python {key}."
     server.schedule = lambda content, nth: "500" if "Add 1" in content else "ok"
     server.error_message = f"bad key {key}"
-    folder = build(_05_evolve={"rounds": 1, "share": 0.1}, key_env="TOY_KEY")
+    folder = build(_05_evolve={"rounds": 1, "share": 0.1}, _07_recheck={}, key_env="TOY_KEY")
     assert server.keys == {f"bearer {key}"}
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert len(files) > 30 and {folder.parent / "answers.sqlite", folder / "asked/08_customise.json"} <= set(files)
@@ -183,7 +183,7 @@ def test_the_key_of_a_teacher_is_in_no_artefact_and_no_output(build, server, tmp
 
 
 def test_the_card_names_models_and_templates(build, server, tmp_path):
-    folder = pack_dataset(build(_05_evolve={"rounds": 1, "share": 0.1}), tmp_path / "hub")
+    folder = pack_dataset(build(_05_evolve={"rounds": 1, "share": 0.1}, _07_recheck={}), tmp_path / "hub")
     card = (folder / "README.md").read_text()
     assert "| `08_customise` | toy (open weights) | alchemist: lab/alchemist | alchemist@1 |" in card
     assert "evolve: lab/evolve, answer: lab/answer" in card and "evolve/misdirection@1" in card

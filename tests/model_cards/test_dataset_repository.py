@@ -166,18 +166,20 @@ def test_rejected_rows_are_published_with_text_only_where_that_may_be(tmp_path):
     child = toy_row(53, reason="does_not_compile", parents=[secret["id"]])
     near = toy_row(55, reason="near_duplicate")
     harmless = toy_row(54, reason="near_duplicate")
-    rejected = [secret, twin, unlicensed, child, near, harmless]
+    recycled = toy_row(56, reason="does_not_compile")
+    filtering = toy_row(57, reason="contaminated", parents=[recycled["id"]])
+    rejected = [secret, twin, unlicensed, child, near, recycled, filtering, harmless]
     twins = {near["id"]: secret["id"], harmless["id"]: toy_row(0)["id"]}
     unsearched = toy_row(60, reason="subject_length")
     build = write_build(tmp_path / "toy", [toy_row(0)], rejected=rejected, twins=twins, at_source=[unsearched])
     folder = render.pack_dataset(build, tmp_path / "hub")
     rows = pq.read_table(folder / "rejected/train-00000-of-00001.parquet").to_pylist()
     assert [row["id"] for row in rows] == [row["id"] for row in [unsearched, *rejected]]
-    for row in rows[:6]:
+    for row in rows[:8]:
         assert {k for k, v in row.items() if v} == {"id", "source", "reason"}
-    assert rows[6] == harmless
+    assert rows[8] == harmless
     everything = b"".join(p.read_bytes() for p in folder.rglob("*") if p.is_file())
-    assert read_json(folder / "release.json")["rows_redacted"] == 6 and b"add_50" not in everything
+    assert read_json(folder / "release.json")["rows_redacted"] == 8 and b"add_50" not in everything
 
 
 def test_a_number_that_is_missing_is_an_error(tmp_path):

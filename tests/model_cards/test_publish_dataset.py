@@ -317,6 +317,16 @@ def test_rows_that_nobody_searched_for_secrets_are_refused(hub, tmp_path):
     assert not hub.requests
 
 
+@pytest.mark.parametrize("maker", ["05_evolve", "06_comprehend"])
+def test_new_rows_that_nobody_checked_are_refused(packed, maker):
+    facts = json.loads((packed / "release.json").read_text())
+    facts["settings"][maker] = {}
+    with pytest.raises(Refusal, match=f"nobody searched the rows that {maker} made .* add `07_recheck: {{}}`"):
+        publish.check_dataset(facts)
+    facts["settings"]["07_recheck"] = {}
+    publish.check_dataset(facts)
+
+
 def test_a_source_of_this_machine_needs_no_pin(hub, tmp_path):
     local = toy_source(repo_id=None, pinned=False, revision="3.11.7")
     push(pack(tmp_path, [toy_row(0)], sources={"toy": local}))

@@ -53,7 +53,7 @@ def main() -> None:
     known = {r.name: r for r in decontaminate.load(settings, "x")}
     for _, some in sorted(removed.items()):
         some = random.Random(0).sample(some, min(arguments.show, len(some)))
-        texts = leaks.texts(arguments.build, {row["id"] for row in some})
+        texts = leaks.texts(arguments.build / leaks.STAGE, {row["id"] for row in some})
         for row in some:
             print(leaks.side_by_side(row, texts[row["id"]], known))
 
