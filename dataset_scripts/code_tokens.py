@@ -33,14 +33,16 @@ _MASKED = re.compile(
     re.VERBOSE,
 )
 
-# Words that a copy cannot rename: keywords of six languages, Python's built-ins, common types of the others.
+# Words that a copy cannot rename: keywords of six languages, Python's built-ins, common types of the others. Types
+# that Python's people call their variables (`result`, `string`, `char`, `mod`) are names: as fixed words they hid
+# renamed copies.
 _KEYWORDS_OF_OTHERS = """
-abstract as auto async await bool boolean break byte case catch char class const continue default defer delete do
+abstract as auto async await bool boolean break byte case catch class const continue default defer delete do
 double dyn else enum export extends extern false final finally float fn for func function go goto if impl implements
-import in include instanceof int interface let long loop map match mod module mut namespace new nil null nullptr
-operator override package private protected pub public range return self short signed size_t sizeof static std string
+import in include instanceof int interface let long loop map match module mut namespace new nil null nullptr
+operator override package private protected pub public range return self short signed size_t sizeof static std
 struct super switch template this throw throws trait true try type typedef typename undefined unsafe unsigned use
-using var vec vector void while yield i8 i16 i32 i64 u8 u16 u32 u64 usize isize f32 f64 str option some none result
+using var vec vector void while yield i8 i16 i32 i64 u8 u16 u32 u64 usize isize f32 f64 str option some none
 ok err println printf fmt math console log list arraylist integer hashmap
 """
 _BUILTINS = (name for name in dir(builtins) if not name.startswith("_"))

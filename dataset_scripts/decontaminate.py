@@ -3,17 +3,18 @@
 reads   03_clean/kept and the benchmarks; writes build/<mixture>/04_decontaminate/
 
 `contamination` measures how much of a row resembles which part of which problem: N-gram overlap, cosine of code
-embeddings, edit distance of syntax trees. The rule decides, from two sets of the same thresholds:
+embeddings, edit distance of syntax trees. The rule decides, from three sets of the same thresholds:
 
     alone      one signal of one part of a problem is enough
-    together   lower ones, but of both sides of one problem: its prompt or tests, and its solution
+    agreeing   lower ones, but of two kinds of signal on one solution: N-grams, which read names, and one that does not
+    together   lower still, but of both sides of one problem: its prompt or tests, and its solution
 
 A short solution resembles much that was never copied, and so does a short prompt; both at once are no accident. The
 row's evidence is kept in the facts; its text is not. The curves behind the thresholds: docs/decontamination.md.
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -38,12 +39,13 @@ EVIDENCE = pa.struct(
         "names": pa.list_(pa.string()),  # benchmark/item of everybody who has this text
         "score": pa.float64(),
         "size": pa.int64(),
-        "decides": pa.string(),  # alone, together, or null: it only stands by
+        "decides": pa.string(),  # one of RULES, or null: it only stands by
         "spans": pa.list_(SPAN),
     }
 )
 FACTS = pa.schema({"evidence": pa.list_(EVIDENCE), "borderline": pa.bool_(), "syntax_trees": pa.string()})
 
+RULES = ("alone", "agreeing", "together")
 TOLERANCE = 0.1  # a row whose fate hangs on this much of a threshold is borderline
 MOST_EVIDENCE = 10  # of a row, what decides first
 MOST_SPANS = 10
@@ -77,7 +79,13 @@ class Config(StrictModel):
     ngram_tokens: Annotated[int, Field(ge=3)]  # N; signs do not count
     embedding: Literal["tfidf"] | Model = "tfidf"
     alone: Thresholds
+    agreeing: Thresholds | None = None  # without it, signals that agree prove no more than one
     together: Thresholds
+
+    @property
+    def rules(self) -> dict[str, Thresholds]:
+        """The rules that the mixture states, by name, in the order of RULES."""
+        return {name: thresholds for name in RULES if (thresholds := getattr(self, name)) is not None}
 
 
 def is_found(evidence: Evidence, thresholds: Thresholds, slack: float = 0.0) -> bool:
@@ -96,21 +104,48 @@ def _least(threshold: float, slack: float) -> float:
 
 
 def decisive(
-    evidence: Sequence[Evidence], index: Index, alone: Thresholds, together: Thresholds, slack: float = 0.0
+    evidence: Sequence[Evidence], index: Index, rules: Mapping[str, Thresholds], slack: float = 0.0
 ) -> dict[int, str]:
-    """Which pieces of one row's evidence remove it, and why: place -> `alone` or `together`; empty: it is kept."""
+    """Which pieces of one row's evidence remove it: place -> the first of RULES that says so; empty: it is kept."""
     why: dict[int, str] = {}
-    sides: dict[str, dict[bool, list[int]]] = defaultdict(lambda: {True: [], False: []})
-    for place, piece in enumerate(evidence):
-        reference = index.references[piece.reference]
-        if is_found(piece, together, slack):
-            sides[reference.problem][reference.part == "solution"].append(place)
-        if is_found(piece, alone, slack):
-            why[place] = "alone"
-    for both in sides.values():
-        if both[True] and both[False]:
-            why |= {place: "together" for place in (*both[True], *both[False]) if place not in why}
+    for name, thresholds in rules.items():
+        found = [place for place, piece in enumerate(evidence) if is_found(piece, thresholds, slack)]
+        for place in _PROOF[name]([(place, evidence[place]) for place in found], index):
+            why.setdefault(place, name)
     return why
+
+
+Found = Sequence[tuple[int, Evidence]]  # place in a row's evidence, and the piece
+
+
+def _any(found: Found, index: Index) -> Iterable[int]:
+    return (place for place, _ in found)
+
+
+def _two_kinds(found: Found, index: Index) -> Iterable[int]:
+    """Of each solution that N-grams and another signal have found."""
+    return _both(
+        (piece.reference, piece.signal == "ngram", place)
+        for place, piece in found
+        if index.references[piece.reference].part == "solution"
+    )
+
+
+def _two_sides(found: Found, index: Index) -> Iterable[int]:
+    """Of each problem whose solution is found, and its prompt or tests."""
+    parts = ((place, index.references[piece.reference]) for place, piece in found)
+    return _both((reference.problem, reference.part == "solution", place) for place, reference in parts)
+
+
+def _both(found: Iterable[tuple[Hashable, bool, int]]) -> Iterable[int]:
+    """(group, which of two, place) -> the places of every group that has both."""
+    groups: dict[Hashable, dict[bool, list[int]]] = defaultdict(lambda: defaultdict(list))
+    for group, which, place in found:
+        groups[group][which].append(place)
+    return (place for of in groups.values() if len(of) == 2 for places in of.values() for place in places)
+
+
+_PROOF = {"alone": _any, "agreeing": _two_kinds, "together": _two_sides}
 
 
 def load(config: Config, where: str) -> list[references.Reference]:
@@ -152,15 +187,15 @@ def indexed(config: Config, found: list[references.Reference], where: str) -> In
 
 
 def bounds(config: Config) -> Bounds:
-    """What must be measured, so that both sets of thresholds and what is borderline to them can be judged."""
-    both = (config.alone, config.together)
+    """What must be measured, so that all sets of thresholds and what is borderline to them can be judged."""
+    every = config.rules.values()
     return Bounds(
         ngram_tokens=config.ngram_tokens,
-        share=min(t.min_share for t in both) * (1 - TOLERANCE),
-        min_code_tokens=min(t.min_code_tokens for t in both),
-        cosine=min(t.min_cosine for t in both) * (1 - TOLERANCE),
-        min_tree_nodes=min(t.min_tree_nodes for t in both),
-        tree_distance=max(t.max_tree_distance for t in both) * (1 + TOLERANCE),
+        share=min(t.min_share for t in every) * (1 - TOLERANCE),
+        min_code_tokens=min(t.min_code_tokens for t in every),
+        cosine=min(t.min_cosine for t in every) * (1 - TOLERANCE),
+        min_tree_nodes=min(t.min_tree_nodes for t in every),
+        tree_distance=max(t.max_tree_distance for t in every) * (1 + TOLERANCE),
     )
 
 
@@ -188,9 +223,7 @@ def judge(
     evidence: Sequence[Evidence], index: Index, config: Config, instruction: str, response: str, language: str
 ) -> tuple[bool, bool, list[dict[str, Any]]]:
     """(removed, borderline, evidence to keep) of one row; a row that is neither keeps no evidence."""
-    sure, removes, close = (
-        decisive(evidence, index, config.alone, config.together, slack) for slack in (-TOLERANCE, 0.0, TOLERANCE)
-    )
+    sure, removes, close = (decisive(evidence, index, config.rules, slack) for slack in (-TOLERANCE, 0.0, TOLERANCE))
     if not close:
         return _CLEAN
     first = sorted(close, key=lambda place: (place not in removes, removes.get(place, ""), -strength(evidence[place])))

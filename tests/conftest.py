@@ -45,12 +45,15 @@ def toy_source(monkeypatch):
 _ALONE = {
     "min_share": 0.85,
     "min_cosine": 0.95,
-    "min_code_tokens": 20,
+    "min_code_tokens": 15,
     "max_tree_distance": 0.05,
     "min_tree_nodes": 25,
 }
+_AGREEING = _ALONE | {"min_share": 0.7, "min_cosine": 0.8, "max_tree_distance": 0.1, "min_tree_nodes": 15}
 _BOTH = {"min_share": 0.5, "min_cosine": 0.7, "min_code_tokens": 15, "max_tree_distance": 0.2, "min_tree_nodes": 15}
-DECONTAMINATE = {"benchmarks": ["humaneval"], "ngram_tokens": 5, "alone": _ALONE, "together": _BOTH}
+DECONTAMINATE = {
+    "benchmarks": ["humaneval"], "ngram_tokens": 5, "alone": _ALONE, "agreeing": _AGREEING, "together": _BOTH
+}  # fmt: skip
 
 
 @pytest.fixture

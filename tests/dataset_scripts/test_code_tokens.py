@@ -36,6 +36,7 @@ def test_code_has_no_comments_no_signs_and_literals_alike():
     [
         ("def f(xs):\n    return sum(xs)", "def total(values):  # s\n  return sum( values )", True),
         ("return sum(xs)", "return max(xs)", False),  # a built-in is not a name that anybody chose
+        ("result = f(string)\nreturn result", "out = f(s)\nreturn out", True),  # types elsewhere, in Python names
         ("x.append(1)", "y.append(2)", True),
         ("x.append(1)", "x.extend(1)", False),
         ("x < 1", "x > 1", False),

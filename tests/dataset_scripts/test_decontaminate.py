@@ -1,5 +1,6 @@
 """The rule, its evidence, and what hostile rows and settings come to."""
 
+import dataclasses
 import json
 import pickle
 import sys
@@ -115,6 +116,37 @@ def test_what_neither_side_proves_alone_both_prove_together(index):
     assert out["reason"] == ["contaminated", None, None]
     assert {part for _, part, why in signals(out) if why == "together"} == {"prompt", "solution"}
     assert not {why for _, _, why in signals(out)} & {"alone"}
+
+
+EDITED = MERGE.solution.replace("merged + left + right", "merged")  # a line cut short, nothing renamed
+
+
+@pytest.mark.parametrize(
+    ("agreeing", "removed"),
+    [
+        ({}, True),
+        ({"min_share": 1.0}, False),  # a blind signal is left: the structure of much that was never copied
+        ({"min_cosine": 1.0, "max_tree_distance": 0.0}, False),  # names are left
+        (None, False),
+    ],
+)
+def test_a_signal_that_reads_names_and_one_that_does_not_agree_on_a_solution(index, agreeing, removed):
+    rules = {"alone": DECONTAMINATE["alone"] | {"min_share": 1.0, "min_cosine": 1.0, "max_tree_distance": 0.0}}
+    rules["agreeing"] = None if agreeing is None else DECONTAMINATE["agreeing"] | agreeing
+    out = judged(index, ("Do it.", f"```python\n{EDITED}```"), settings=config(**rules))
+    assert out["reason"] == ["contaminated" if removed else None]
+    if removed:
+        assert {why for _, _, why in signals(out)} == {"agreeing"}
+        assert {s for s, _, _ in signals(out)} >= {"ngram", "cosine"}
+
+
+def test_two_signals_on_two_solutions_do_not_agree():
+    found = decontaminate.indexed(config(), reference_set(MERGE, SQUARE), "toy.yaml")
+    rows = [contamination.Evidence(0, signal, number, 0.8, 40, ()) for number, signal in ((1, "ngram"), (4, "cosine"))]
+    assert [found.references[piece.reference].part for piece in rows] == ["solution"] * 2
+    assert not decontaminate.decisive(rows, found, config().rules)
+    agreed = [rows[0], dataclasses.replace(rows[1], reference=1)]
+    assert decontaminate.decisive(agreed, found, config().rules) == {0: "agreeing", 1: "agreeing"}
 
 
 def test_two_sides_of_two_problems_prove_nothing():

@@ -1,13 +1,12 @@
 """Speed and recall of decontamination beside named peers, on the same rows in one run, per core.
 
-    REAL_DATA_DIR=... python -m tests.perf.decontaminate ngram|tree|scale|copies [--rows N]
+    REAL_DATA_DIR=... python -m tests.perf.decontaminate ngram|tree|brute|scale [--rows N]
 
 ngram   look-up and whole way against open-r1's 8-gram script and datatrove's filter (needs requirements-extras.txt),
         20,000 rows, references of HumanEval and MBPP; every repeat runs all of them in turn, medians of ratios
-tree    all references within t = 0.2 of 20,000 rows; x-ted on every pair is timed on a sample; the same set as brute
-        force on 2,500 rows
+tree    all references within t = 0.2 of 20,000 rows; x-ted on every pair is timed on a sample
+brute   the same set as brute force on 2,500 rows
 scale   three signals together, 20,000 to 200,000 rows of about 400 characters
-copies  planted copies found, and real rows flagged, by the rule of recipes/mixtures/demo.yaml
 
 CPU seconds of this process (`time.process_time`), so other load does not count; one thread.
 """
@@ -19,7 +18,6 @@ import random
 import statistics
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 
 for _threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -32,11 +30,9 @@ from tqdm import tqdm  # noqa: E402
 from artefacts import ROOT  # noqa: E402
 from dataset_scripts import code_tokens, decontaminate, references, syntax_trees  # noqa: E402
 from dataset_scripts.code_sections import parsable, sections  # noqa: E402
-from dataset_scripts.contamination import build_index, compare  # noqa: E402
 from dataset_scripts.ngrams import NgramIndex  # noqa: E402
 from dataset_scripts.tree_distance import TreeIndex, edit_distance  # noqa: E402
-from evaluation import benchmarks  # noqa: E402
-from tests.perf.decontaminate_rows import WAYS, original_rows, planted  # noqa: E402
+from tests.perf.decontaminate_rows import original_rows  # noqa: E402
 
 NAMES = ("humaneval", "mbpp")  # 164 + 974 problems
 BATCH = 500
@@ -152,9 +148,6 @@ def peer_datatrove(texts: Sequence[str]) -> Callable[[str], object] | None:
     size, normal = step.config.n_grams, step.config.norm_config
     words = (step.tokenizer.word_tokenize(simplify_text(text, normal)) for text in texts)
     grams = (gram for found in words for gram in ngrams(found, size))
-    size, normal = step.config.n_grams, step.config.norm_config
-    words = (step.tokenizer.word_tokenize(simplify_text(text, normal)) for text in texts)
-    grams = (gram for found in words for gram in ngrams(found, size))
     step._index_hashes = {step.hash_func(" ".join(gram)): "benchmarks" for gram in grams}
     return lambda text: step.filter(Document(text=text, id="0"))
 
@@ -245,55 +238,11 @@ def scale(count: int) -> None:
         print(f"| {len(part):,} | {size_chars:.0f} | {seconds:.1f} | {len(part) / seconds:,.0f} |", flush=True)
 
 
-def copies(count: int) -> None:
-    settings = config()
-    refs = decontaminate.load(settings, "perf")
-    index = build_index(refs, decontaminate.bounds(settings), None, "perf")
-    problems = [p for name in NAMES for p in benchmarks.load(name)]
-
-    def removed(rows: Sequence[tuple[str, str]], own: Sequence[str] | None) -> tuple[Counter, int]:
-        signals: Counter[str] = Counter()
-        total = 0
-        for start in tqdm(range(0, len(rows), BATCH), leave=False, disable=None):
-            part = rows[start : start + BATCH]
-            evidence, _ = compare(index, [i for i, _ in part], [r for _, r in part], ["python"] * len(part))
-            by_row: dict[int, list] = {}
-            for piece in evidence:
-                by_row.setdefault(piece.row, []).append(piece)
-            for row, pieces in by_row.items():
-                why = decontaminate.decisive(pieces, index, settings.alone, settings.together)
-                hits = {
-                    pieces[place].signal
-                    for place in why
-                    if own is None or own[start + row] in {n for _, n in refs[pieces[place].reference].names}
-                }
-                signals.update(hits)
-                total += bool(hits)
-        return signals, total
-
-    print("| rows | number | found | by N-gram | by cosine | by tree |\n| --- | --- | --- | --- | --- | --- |")
-    for alone in (False, True):
-        for way in WAYS:
-            pairs = [(copy, p.task_id) for p in problems if (copy := planted(p, way, alone)) is not None]
-            signals, total = removed([c for c, _ in pairs], [i for _, i in pairs])
-            name = f"{way}{', the solution alone' if alone else ''}"
-            print(_line(name, len(pairs), total, signals), flush=True)
-    for source, pairs in original_rows().items():
-        signals, total = removed(pairs[:count], None)
-        print(_line(f"real rows of {source}", len(pairs[:count]), total, signals), flush=True)
-
-
-def _line(name: str, rows: int, total: int, signals: Counter) -> str:
-    shares = " | ".join(f"{100 * signals[s] / rows:.2f} %" for s in ("ngram", "cosine", "tree"))
-    return f"| {name} | {rows:,} | {100 * total / rows:.2f} % | {shares} |"
-
-
 WORK = {
     "ngram": (ngram, 20_000),
     "tree": (tree, 20_000),
     "brute": (same_as_brute_force, 2_500),
     "scale": (scale, 200_000),
-    "copies": (copies, 10_000),
 }
 
 

@@ -22,7 +22,7 @@ from dataset_scripts.references import whole_program
 from evaluation.benchmarks import Problem
 
 WAYS = ("verbatim", "edited", "renamed", "reordered")
-_WORD = re.compile(r"[A-Za-z_]\w*")
+WORD = re.compile(r"[A-Za-z_]\w*")
 
 
 def data_folder() -> Path:
@@ -59,11 +59,11 @@ def planted(problem: Problem, way: str, alone: bool, seed: int = 0) -> tuple[str
     if way == "edited":
         prompt, code = _edited(prompt, chance), _edited(code, chance)
     elif way == "renamed":
-        names = _local_names(code)
+        names = local_names(code)
         if not names:
             return None
         new = {name: f"{chance.choice('abcdefgh')}_{number}" for number, name in enumerate(sorted(names))}
-        prompt, code = (_WORD.sub(lambda m: new.get(m.group(), m.group()), text) for text in (prompt, code))
+        prompt, code = (WORD.sub(lambda m: new.get(m.group(), m.group()), text) for text in (prompt, code))
     elif way == "reordered":
         changed = _reordered(code, chance)
         if changed is None:
@@ -73,7 +73,7 @@ def planted(problem: Problem, way: str, alone: bool, seed: int = 0) -> tuple[str
 
 
 def _edited(text: str, chance: random.Random) -> str:
-    words = _WORD.findall(text)
+    words = WORD.findall(text)
     places = set(chance.sample(range(len(words)), max(1, round(0.05 * len(words))))) if words else set()
     count = -1
 
@@ -82,10 +82,10 @@ def _edited(text: str, chance: random.Random) -> str:
         count += 1
         return chance.choice(words + ["value", "data", "result"]) if count in places else found.group()
 
-    return _WORD.sub(other, text)
+    return WORD.sub(other, text)
 
 
-def _local_names(code: str) -> set[str]:
+def local_names(code: str) -> set[str]:
     try:
         tree = ast.parse(code)
     except SyntaxError:

@@ -2,7 +2,8 @@
 
     REAL_DATA_DIR=... python -m tests.perf.decontaminate_sources --build build/real [--show 10]
 
-Prints the leak table and, with --show, that many removed rows of each source beside what they hold.
+Prints the leak table, how many of the removed rows a reader found to be none (tests/dataset_scripts/judged_leaks.json)
+and, with --show, that many removed rows of each source beside what they hold.
 """
 
 import argparse
@@ -15,6 +16,7 @@ from dataset_scripts.engine import Processes
 from dataset_scripts.schema import make_row
 from dataset_scripts.stage import Stage, run_on_rows, run_on_stream
 from evaluation import benchmarks
+from tests.dataset_scripts.test_real_leaks import JUDGED
 from tests.perf.decontaminate import config
 from tests.perf.decontaminate_rows import original_rows
 
@@ -50,6 +52,14 @@ def main() -> None:
     for row in leaks.rows(folder):
         if row["removed"]:
             removed[row["source"]].append(row)
+    verdicts = {row["id"]: row["leak"] for row in JUDGED}
+    print("| source | removed | read | leaks | neighbours |\n| --- | --- | --- | --- | --- |")
+    for source, pairs in original_rows().items():
+        read = [verdicts[row["id"]] for row in removed[source] if row["id"] in verdicts]
+        wrong = len(read) - sum(read)
+        share = f"{wrong} ({100 * wrong / len(pairs):.2f} % of the rows)"
+        print(f"| {source} | {len(removed[source])} | {len(read)} | {sum(read)} | {share} |")
+    print()
     known = {r.name: r for r in decontaminate.load(settings, "x")}
     for _, some in sorted(removed.items()):
         some = random.Random(0).sample(some, min(arguments.show, len(some)))
