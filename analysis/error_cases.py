@@ -6,6 +6,7 @@ reads   build/runs/<run>/errors.json, which `python -m evaluation.errors --out` 
 from typing import Any
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from analysis import style
 from analysis.reading import Artefacts
@@ -61,4 +62,5 @@ def draw(figure: Figure, found: style.Numbers) -> None:
     axes.invert_yaxis()
     axes.set_xlabel("samples")
     axes.margins(x=0.1)
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis import (
+    ablation_curves,
     cpd_density,
     distribution,
     embedding,
@@ -51,9 +52,16 @@ KINDS = {
 
 
 def make(artefacts: Artefacts, folder: Path) -> Iterator[tuple[str, dict[str, Any] | None]]:
-    """Draw one figure after the other into `folder`; yields its name and numbers, or None where it is missing."""
+    """Draw one figure after the other into `folder`; yields its name and numbers, or None where it is missing.
+
+    The figures of KINDS in their order, then one for every grid of ablations on the mixture (`ablation_<grid>`).
+    """
     for name, kind in KINDS.items():
         found = kind.numbers(artefacts)
         if found is not None:
             style.save(kind.draw, found, folder, name)
         yield name, found
+    for grid, result in ablation_curves.of_mixture(artefacts).items():
+        found = ablation_curves.numbers(result)
+        style.save(ablation_curves.draw, found, folder, f"ablation_{grid}")
+        yield f"ablation_{grid}", found

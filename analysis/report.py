@@ -88,6 +88,7 @@ def facts(artefacts: Artefacts, drawn: dict[str, Any], rows: dict[str, Any]) -> 
         "rows_in": stages[0]["rows_in"],
         "rows_rejected": sum(n for stage in stages for n in stage["rejected"].values()),
         "sample": {name: value for name, value in rows.items() if name != "rows"} | {"shown": len(rows["rows"])},
+        "ablations": [name for name in drawn if name.startswith("ablation_")],
         "example": min(prompted, key=lambda row: (len(row["instruction"]), row["id"]), default=None),
         "leaks": report_leaks.hits(artefacts),
         "scores": scores,
@@ -152,7 +153,7 @@ def build(mixture: Path, out: Path) -> Path:
     with tqdm(total=steps, desc="report", unit=" parts", leave=False, disable=None) as bar:
         for name, numbers in figures.make(artefacts, temporary / "figures"):
             drawn[name] = numbers
-            bar.update()
+            bar.update(name in figures.KINDS)
         rows = report_rows.sample(artefacts)
         bar.update()
         known = facts(artefacts, drawn, rows)

@@ -7,6 +7,7 @@ rule says which texts are withheld (model_cards, docs/publishing.md). Of a row t
 either, but for the evidence of decontamination, which names the benchmark and holds none of the row's text.
 """
 
+import json
 import random
 from collections import defaultdict
 from typing import Any
@@ -20,9 +21,9 @@ MOST_ROWS = 5_000
 MOST_REJECTED, MOST_PROMPTED = 1_500, 1_500  # of MOST_ROWS; the originals of prompted copies come on top of those
 MOST_CHARS = 4_000  # of a text; the data is not cut
 MOST_FACT_CHARS = 300
-MOST_BYTES = 14_000_000  # of all texts together
+MOST_BYTES = 18_000_000  # of all texts together, as they stand in a script
 TEXTS = ("instruction", "alchemist_prompt", "response")
-IN, PROMPTED, REJECTED = "in the mixture", "in the mixture, with its prompt", "rejected"
+IN, PROMPTED, REJECTED = "kept", "kept, with a prompt", "rejected"
 
 
 def sample(artefacts: Artefacts, seed: int = 0) -> dict[str, Any]:
@@ -112,14 +113,19 @@ def _published(artefacts: Artefacts, ids: set[str]) -> dict[tuple[str, str], dic
 
 
 def _fitting(rows: list[dict[str, Any]], seed: int) -> list[dict[str, Any]]:
-    """As many of the rows, in a seeded order, as have MOST_BYTES of text, in the order of before."""
+    """As many of the rows, in a seeded order, as fill MOST_BYTES, in the order of before."""
     order, size, kept = random.Random(seed).sample(range(len(rows)), len(rows)), 0, set()
     for place in order:
-        size += sum(len((rows[place][name] or "").encode("utf-8", "replace")) for name in TEXTS)
+        size += sum(_size(rows[place][name] or "") for name in TEXTS)
         if size > MOST_BYTES:
             break
         kept.add(place)
     return [row for place, row in enumerate(rows) if place in kept]
+
+
+def _size(text: str) -> int:
+    """Bytes of a text as JSON whose <, > and & are written as six characters each."""
+    return len(json.dumps(text, ensure_ascii=False).encode("utf-8", "replace")) + 5 * sum(map(text.count, "<>&"))
 
 
 def _add_facts(artefacts: Artefacts, rows: list[dict[str, Any]]) -> None:

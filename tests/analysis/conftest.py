@@ -50,6 +50,36 @@ def harmony(digest: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def ablation() -> dict[str, Any]:
+    """What recipes/ablate.py leaves of a grid of five cells, one of them failed."""
+
+    def cell(name: str, mean: float, difference: float | None, **settings: Any) -> dict[str, Any]:
+        seeds = [
+            {"seed": n, "pass_at_1": mean, "eval_losses": {"toy": [[1, 2.0], [2, 1.5 + mean + n]]}} for n in (0, 1)
+        ]
+        between = difference and {
+            "difference": difference,
+            "low": difference - 0.1,
+            "high": difference + 0.1,
+            "p": 0.5,
+        }
+        return {
+            "name": name, "settings": settings, "seeds": seeds, "scores": {f"HumanEval/{n}": mean for n in range(10)},
+            "mean": mean, "standard_error": 0.1, "difference": between,
+        }  # fmt: skip
+
+    return {
+        "grid": "shares", "file": "no/such/file.yaml", "benchmark": "humaneval", "recipe": "tiny/full.yaml",
+        "train_tokens": 1000, "seeds": [0, 1], "baseline": "share_0", "failed": {"add_9": "it failed"},
+        "cells": [
+            cell("share_0", 0.2, None, alchemist_share=0.0),
+            cell("add_5", 0.3, 0.1, alchemist_share=0.05, mode="add"),
+            cell("add_10", 0.25, 0.05, alchemist_share=0.1, mode="add"),
+            cell("add_5_shuffled", 0.22, 0.02, alchemist_share=0.05, mode="add", prompt="shuffled"),
+        ],
+    }  # fmt: skip
+
+
 def verdict(status: str, exception: str | None = None) -> dict[str, Any]:
     return {
         "status": status,
@@ -101,6 +131,7 @@ def toy_mixture(tmp_path_factory) -> Path:
     write_json(
         build / "harmony" / "harmony.json", harmony(read_json(build / "08_customise" / "manifest.json")["digest"])
     )
+    write_json(root / "ablations" / "shares" / "result.json", ablation())
     run = write_run(
         root / "runs" / "tiny-full", losses=[2.0 - 0.1 * n for n in range(STEPS)], steps=STEPS,
         eval_losses={"toy": [[3, 1.9], [6, 1.7]]},

@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from analysis import (
+    ablation_curves,
     cpd_density,
     distribution,
     embedding,
@@ -125,6 +126,25 @@ def test_training_curves_are_the_runs_losses(artefacts):
     run = training_curves.numbers(artefacts)["runs"]["tiny-full"]
     assert run["steps"] == [1, 2, 3, 4, 5, 6] and run["loss"][0] == 2.0
     assert run["held_out"] == {"toy": [[3, 1.9], [6, 1.7]]}
+
+
+def test_ablation_curves_hold_share_and_mode_alone_and_every_cell_its_difference(artefacts):
+    found = ablation_curves.numbers(ablation_curves.of_mixture(artefacts)["shares"])
+    assert found["curves"] == {"add": [[0, 20, 10], [5, 30, 10], [10, 25, 10]]}  # the control is no point of the line
+    cells = {cell["name"]: cell for cell in found["cells"]}
+    assert cells["share_0"]["difference"] is None
+    assert cells["add_5"]["difference"] == pytest.approx({"difference": 10, "low": 0, "high": 20})
+    assert cells["add_5"]["held_out_loss"] == {"toy": pytest.approx([1.8, 2.8])}
+    assert "n = 10 tasks of humaneval and 2 seeds" in found["caption"] and "1 cells failed" in found["caption"]
+
+
+def test_a_grid_on_another_mixture_is_not_this_mixtures(tmp_path):
+    build = write_build(tmp_path / "toy", [toy_row(1)])
+    for grid in ("share", "other"):
+        file = tmp_path / f"{grid}.yaml"
+        file.write_text(f"mixture: recipes/mixtures/{'toy' if grid == 'share' else 'else'}.yaml\n")
+        write_json(tmp_path / f"ablations/{grid}/result.json", {"file": str(file), "cells": [{}]})
+    assert list(ablation_curves.of_mixture(Artefacts(build))) == ["share"]
 
 
 def test_a_run_on_another_mixture_is_not_this_mixtures(toy_mixture):

@@ -184,9 +184,9 @@ def test_what_is_not_there_is_neither_drawn_nor_made_up(bare):
     assert {path.name.split(".")[0] for path in site.glob("figures/*")} == {"funnel", "distribution", "lengths"}
     texts = {name: (site / name).read_text(encoding="utf-8") for name in report.PAGES}
     for name, command in (
-        ("index.html", "make harmony"),
-        ("model.html", "make train-demo"),
-        ("rows.html", "make data"),
+        ("index", "make harmony"),
+        ("model", "make train-demo"),
+        ("rows", "make data"),
     ):
         assert "not there yet" in texts[f"{name}.html"] and f"<code>{command}</code>" in texts[f"{name}.html"]
     assert "<img" not in texts["model.html"] and "not there yet" in texts["about.html"]
@@ -234,7 +234,7 @@ def test_a_person_can_search_filter_and_read_with_the_keyboard_alone(site):
         assert "withheld" in page.run("return document.getElementById('row-content').textContent")
         page.type("\ue00c")  # Escape
         assert not page.run("return document.getElementById('row').open")
-        page.open(site / "rows.html", "fate=in the mixture, with its prompt")
+        page.open(site / "rows.html", "fate=kept, with a prompt")
         page.run("document.querySelector('#rows tbody button').click()")
         assert page.run("return document.querySelector('#row ins').textContent").startswith("Use plain arithmetic")
         before = page.run("return document.getElementById('row').dataset.id")
