@@ -230,6 +230,8 @@ def evaluate(generator: Generator, protocol_path: Path, selection: Selection, ou
         "protocol_name": str(protocol_path.stem if protocol_path.parent.name == "protocols" else _name(protocol_path)),
         "protocol": rules.model_dump(),
         "model": generator.model,
+        "model_digest": digest,
+        "selection": {"limit": selection.limit, "tasks": list(selection.tasks)},
         "engine": generator.engine,
         **result.build(problems, records, len(whole), str(output)),
         "sandbox": backend,
