@@ -28,14 +28,17 @@ REVISION ?=
 
 DATASET = $(BUILD)/hub/datasets/$(MIXTURE)
 BASE_MODEL = $(BUILD)/models/SmolLM2-135M-Instruct
-RUN = $(BUILD)/runs/smollm2-135m-full$(if $(filter demo,$(MIXTURE)),,-$(MIXTURE))
+DEMO_RUN = $(BUILD)/runs/smollm2-135m-full$(if $(filter demo,$(MIXTURE)),,-$(MIXTURE))
+# a finished run that make evaluate-run, model, push-model and release are about; empty: the demo's, made first
+RUN ?=
+PACKED_RUN = $(patsubst %/,%,$(or $(RUN),$(DEMO_RUN)))
 
 REPRODUCE = $(if $(filter-out 0,$(DRY_RUN)),--dry-run) $(if $(MODEL),--model "$(MODEL)")
 
 export TOKENIZERS_PARALLELISM := false
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: help install pin-sources demo mixture teacher-local data base-model train-demo evaluate-demo eval-demo model peek \
+.PHONY: help install pin-sources demo mixture teacher-local data base-model train-demo evaluate-demo eval-demo evaluate-run model peek \
 	ledger harmony leaks why summary train-l7b train-cl7b train-ds67b train-octocoder merge-l7b merge-cl7b merge-ds67b \
 	merge-octocoder chat-demo chat-l7b chat-cl7b chat-ds67b chat-octocoder rebuild bench-gpu rescore compare \
 	reproduce-l7b reproduce-cl7b reproduce-ds67b reproduce-octocoder reproduce-octogeex \
@@ -74,18 +77,24 @@ train-demo: $(if $(filter-out 0,$(DRY_RUN)),install,data base-model) ## fine-tun
 ifneq ($(filter-out 0,$(DRY_RUN)),)
 	@$(PY) -m recipes.plan recipes/sft/smollm2-135m/full.yaml
 else
-	@$(PY) -m recipes.sft recipes/sft/smollm2-135m/full.yaml --base $(BASE_MODEL) --data $(DATASET) --output $(RUN) $(FRESH_FLAG)
+	@$(PY) -m recipes.sft recipes/sft/smollm2-135m/full.yaml --base $(BASE_MODEL) --data $(DATASET) --output $(DEMO_RUN) $(FRESH_FLAG)
 endif
 
 evaluate-demo: train-demo ## HumanEval, base and tuned, EVAL_LIMIT problems (164 for all)
-	@$(PY) -m evaluation.evaluate $(BASE_MODEL) --limit $(EVAL_LIMIT) --output $(RUN)/eval-base
-	@$(PY) -m evaluation.evaluate $(RUN)/model --limit $(EVAL_LIMIT) --output $(RUN)/eval-tuned
+	@$(PY) -m evaluation.evaluate $(BASE_MODEL) --limit $(EVAL_LIMIT) --output $(DEMO_RUN)/eval-base
+	@$(PY) -m evaluation.evaluate $(DEMO_RUN)/model --limit $(EVAL_LIMIT) --output $(DEMO_RUN)/eval-tuned
 
-model: evaluate-demo ## run and scores -> model repository with its card (build/hub/models)
-	@$(PY) -m model_cards.render --hub $(BUILD)/hub model $(RUN)
+evaluate-run: install ## scores for the card of RUN= under PROTOCOL= (alchemist, evalplus/mbpp_plus, ...); BASE=: the base's too
+	@[ -n "$(RUN)" ] && [ -n "$(PROTOCOL)" ] || { echo "make: which run, by which protocol? make evaluate-run RUN=build/runs/... PROTOCOL=alchemist" >&2; exit 2; }
+	@$(PY) -m evaluation.evaluate $(PACKED_RUN)/model --protocol $(PROTOCOL) --output $(PACKED_RUN)/eval-tuned/$(PROTOCOL)
+	@$(if $(BASE),$(PY) -m evaluation.evaluate $(BASE) --protocol $(PROTOCOL) --output $(PACKED_RUN)/eval-base/$(PROTOCOL))
+
+model: $(if $(RUN),install,evaluate-demo) ## run (RUN=, else the demo's) and scores -> model repository with its card (build/hub/models)
+	@$(PY) -m model_cards.render --hub $(BUILD)/hub model $(PACKED_RUN) $(if $(LICENCE),--licence "$(LICENCE)") \
+		$(if $(WATTS),--watts $(WATTS)) $(if $(PUE),--pue $(PUE))
 
 summary: model ## the table at the end of the demo
-	@$(PY) -m analysis.summary $(BUILD)/$(MIXTURE) $(RUN) $(BUILD)/hub
+	@$(PY) -m analysis.summary $(BUILD)/$(MIXTURE) $(DEMO_RUN) $(BUILD)/hub
 
 ledger: install ## rows in, kept and rejected by reason, per stage and source of the built MIXTURE
 	@$(PY) -m dataset_scripts.ledger $(BUILD)/$(MIXTURE)
@@ -133,7 +142,7 @@ merge-octocoder: install ## the same of OctoCoder
 	@$(PY) -m recipes.merge $(or $(OUTPUT),$(BUILD)/runs/starcoder-15b-lora8bit)
 
 chat-demo: install ## talk to the demo's model (a line is a question)
-	@$(PY) -m recipes.chat $(RUN)
+	@$(PY) -m recipes.chat $(DEMO_RUN)
 
 chat-l7b: install ## talk to a trained Llama-2-7B (RECIPE=full|lora|qlora)
 	@$(PY) -m recipes.chat $(or $(OUTPUT),$(BUILD)/runs/llama2-7b-$(RECIPE))
@@ -159,10 +168,10 @@ push-data: install ## publish the dataset under HF_NAMESPACE as the release TAG 
 	@$(MAKE) data
 	@$(PY) -m model_cards.publish data $(DATASET) --tag "$(TAG)" $(if $(filter 1,$(PUBLIC)),--public)
 
-push-model: install ## publish the trained model under HF_NAMESPACE as the release TAG (needs HF_TOKEN)
+push-model: install ## publish a trained model (RUN=, else the demo's) under HF_NAMESPACE as the release TAG (needs HF_TOKEN)
 	@$(PY) -m model_cards.publish check --tag "$(TAG)"
 	@$(MAKE) model
-	@$(PY) -m model_cards.publish model $(BUILD)/hub/models/$(notdir $(RUN)) --tag "$(TAG)" $(if $(filter 1,$(PUBLIC)),--public)
+	@$(PY) -m model_cards.publish model $(BUILD)/hub/models/$(notdir $(PACKED_RUN)) --tag "$(TAG)" $(if $(filter 1,$(PUBLIC)),--public)
 
 release: push-data push-model ## dataset and model together, both as TAG
 
@@ -170,7 +179,7 @@ download-data: install ## a published dataset at REVISION, every checksum compar
 	@$(PY) -m model_cards.download data "$(or $(REPO),$(HF_NAMESPACE)/$(MIXTURE))" --revision "$(REVISION)" --to $(BUILD)/downloads
 
 download-model: install ## a published model at REVISION, every checksum compared (REPO=owner/name)
-	@$(PY) -m model_cards.download model "$(or $(REPO),$(HF_NAMESPACE)/$(notdir $(RUN)))" --revision "$(REVISION)" --to $(BUILD)/downloads
+	@$(PY) -m model_cards.download model "$(or $(REPO),$(HF_NAMESPACE)/$(notdir $(PACKED_RUN)))" --revision "$(REVISION)" --to $(BUILD)/downloads
 
 toolchains: install ## install or check what the sandbox's six languages need
 	@$(PY) -m sandbox toolchains
@@ -183,7 +192,7 @@ compare: install ## two results side by side (A= B=, folders or result.json): di
 	@$(PY) -m evaluation.compare "$(A)" "$(B)"
 
 eval-demo: train-demo ## the demo's tuned checkpoint on all 164 problems of HumanEval
-	@$(PY) -m evaluation.evaluate $(RUN)/model --output $(RUN)/eval-all
+	@$(PY) -m evaluation.evaluate $(DEMO_RUN)/model --output $(DEMO_RUN)/eval-all
 
 reproduce-l7b: install ## AlchemistCoder-L-7B beside the paper's figures (DRY_RUN=1: the plan; MODEL=: a folder)
 	@$(PY) -m evaluation.reproduce l7b $(REPRODUCE)
