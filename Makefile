@@ -38,7 +38,7 @@ REPRODUCE = $(if $(filter-out 0,$(DRY_RUN)),--dry-run) $(if $(MODEL),--model "$(
 export TOKENIZERS_PARALLELISM := false
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: help install pin-sources demo mixture teacher-local data base-model train-demo evaluate-demo eval-demo evaluate-run model peek \
+.PHONY: help install pin-sources demo mixture teacher-local data base-model train-demo evaluate-demo eval-demo evaluate-run recipe-cards model peek \
 	ledger harmony leaks why summary train-l7b train-cl7b train-ds67b train-octocoder merge-l7b merge-cl7b merge-ds67b \
 	merge-octocoder chat-demo chat-l7b chat-cl7b chat-ds67b chat-octocoder rebuild bench-gpu rescore compare \
 	reproduce-l7b reproduce-cl7b reproduce-ds67b reproduce-octocoder reproduce-octogeex \
@@ -88,6 +88,9 @@ evaluate-run: install ## scores for the card of RUN= under PROTOCOL= (alchemist,
 	@[ -n "$(RUN)" ] && [ -n "$(PROTOCOL)" ] || { echo "make: which run, by which protocol? make evaluate-run RUN=build/runs/... PROTOCOL=alchemist" >&2; exit 2; }
 	@$(PY) -m evaluation.evaluate $(PACKED_RUN)/model --protocol $(PROTOCOL) --output $(PACKED_RUN)/eval-tuned/$(PROTOCOL)
 	@$(if $(BASE),$(PY) -m evaluation.evaluate $(BASE) --protocol $(PROTOCOL) --output $(PACKED_RUN)/eval-base/$(PROTOCOL))
+
+recipe-cards: install ## model_cards/recipes/ anew from recipes, plans and records; RUN=: note that finished run first
+	@$(PY) -m model_cards.recipe_cards $(if $(RUN),--record $(PACKED_RUN))
 
 model: $(if $(RUN),install,evaluate-demo) ## run (RUN=, else the demo's) and scores -> model repository with its card (build/hub/models)
 	@$(PY) -m model_cards.render --hub $(BUILD)/hub model $(PACKED_RUN) $(if $(LICENCE),--licence "$(LICENCE)") \
