@@ -28,7 +28,10 @@ REVISION ?=
 
 DATASET = $(BUILD)/hub/datasets/$(MIXTURE)
 BASE_MODEL = $(BUILD)/models/SmolLM2-135M-Instruct
-RUN = $(BUILD)/runs/smollm2-135m-full$(if $(filter demo,$(MIXTURE)),,-$(MIXTURE))
+DEMO_RUN = $(BUILD)/runs/smollm2-135m-full$(if $(filter demo,$(MIXTURE)),,-$(MIXTURE))
+# a finished run that make evaluate-run, model, push-model and release are about; empty: the demo's, made first
+RUN ?=
+PACKED_RUN = $(patsubst %/,%,$(or $(RUN),$(DEMO_RUN)))
 
 # evaluation: MODEL= another model, PROTOCOL=, NPROC= GPUs (a copy of the model on each)
 PROTOCOL ?= alchemist
@@ -74,18 +77,27 @@ train-demo: $(if $(filter-out 0,$(DRY_RUN)),install,data base-model) ## fine-tun
 ifneq ($(filter-out 0,$(DRY_RUN)),)
 	@$(PY) -m recipes.plan recipes/sft/smollm2-135m/full.yaml
 else
-	@$(PY) -m recipes.sft recipes/sft/smollm2-135m/full.yaml --base $(BASE_MODEL) --data $(DATASET) --output $(RUN) $(FRESH_FLAG)
+	@$(PY) -m recipes.sft recipes/sft/smollm2-135m/full.yaml --base $(BASE_MODEL) --data $(DATASET) --output $(DEMO_RUN) $(FRESH_FLAG)
 endif
 
 evaluate-demo: train-demo ## HumanEval, base and tuned, EVAL_LIMIT problems (164 for all)
-	@$(PY) -m evaluation.evaluate $(BASE_MODEL) --limit $(EVAL_LIMIT) --output $(RUN)/eval-base
-	@$(PY) -m evaluation.evaluate $(RUN)/model --limit $(EVAL_LIMIT) --output $(RUN)/eval-tuned
+	@$(PY) -m evaluation.evaluate $(BASE_MODEL) --limit $(EVAL_LIMIT) --output $(DEMO_RUN)/eval-base
+	@$(PY) -m evaluation.evaluate $(DEMO_RUN)/model --limit $(EVAL_LIMIT) --output $(DEMO_RUN)/eval-tuned
 
-model: evaluate-demo ## run and scores -> model repository with its card (build/hub/models)
-	@$(PY) -m model_cards.render --hub $(BUILD)/hub model $(RUN)
+evaluate-run: install ## scores for the card of RUN= under PROTOCOL= (alchemist, evalplus/mbpp_plus, ...); BASE=: the base's too
+	@[ -n "$(RUN)" ] && [ -n "$(PROTOCOL)" ] || { echo "make: which run, by which protocol? make evaluate-run RUN=build/runs/... PROTOCOL=alchemist" >&2; exit 2; }
+	@$(PY) -m evaluation.evaluate $(PACKED_RUN)/model --protocol $(PROTOCOL) --output $(PACKED_RUN)/eval-tuned/$(PROTOCOL)
+	@$(if $(BASE),$(PY) -m evaluation.evaluate $(BASE) --protocol $(PROTOCOL) --output $(PACKED_RUN)/eval-base/$(PROTOCOL))
+
+recipe-cards: install ## model_cards/recipes/ anew from recipes, plans and records; RUN=: note that finished run first
+	@$(PY) -m model_cards.recipe_cards $(if $(RUN),--record $(PACKED_RUN))
+
+model: $(if $(RUN),install,evaluate-demo) ## run (RUN=, else the demo's) and scores -> model repository with its card (build/hub/models)
+	@$(PY) -m model_cards.render --hub $(BUILD)/hub model $(PACKED_RUN) $(if $(LICENCE),--licence "$(LICENCE)") \
+		$(if $(WATTS),--watts $(WATTS)) $(if $(PUE),--pue $(PUE))
 
 summary: model ## the table at the end of the demo
-	@$(PY) -m analysis.summary $(BUILD)/$(MIXTURE) $(RUN) $(BUILD)/hub
+	@$(PY) -m analysis.summary $(BUILD)/$(MIXTURE) $(DEMO_RUN) $(BUILD)/hub
 
 ledger: install ## rows in, kept and rejected by reason, per stage and source of the built MIXTURE
 	@$(PY) -m dataset_scripts.ledger $(BUILD)/$(MIXTURE)
@@ -139,7 +151,7 @@ merge-octocoder: install ## the same of OctoCoder
 	@$(PY) -m recipes.merge $(or $(OUTPUT),$(BUILD)/runs/starcoder-15b-lora8bit)
 
 chat-demo: install ## talk to the demo's model (a line is a question)
-	@$(PY) -m recipes.chat $(RUN)
+	@$(PY) -m recipes.chat $(DEMO_RUN)
 
 chat-l7b: install ## talk to a trained Llama-2-7B (RECIPE=full|lora|qlora)
 	@$(PY) -m recipes.chat $(or $(OUTPUT),$(BUILD)/runs/llama2-7b-$(RECIPE))
@@ -165,10 +177,10 @@ push-data: install ## publish the dataset under HF_NAMESPACE as the release TAG 
 	@$(MAKE) data
 	@$(PY) -m model_cards.publish data $(DATASET) --tag "$(TAG)" $(if $(filter 1,$(PUBLIC)),--public)
 
-push-model: install ## publish the trained model under HF_NAMESPACE as the release TAG (needs HF_TOKEN)
+push-model: install ## publish a trained model (RUN=, else the demo's) under HF_NAMESPACE as the release TAG (needs HF_TOKEN)
 	@$(PY) -m model_cards.publish check --tag "$(TAG)"
 	@$(MAKE) model
-	@$(PY) -m model_cards.publish model $(BUILD)/hub/models/$(notdir $(RUN)) --tag "$(TAG)" $(if $(filter 1,$(PUBLIC)),--public)
+	@$(PY) -m model_cards.publish model $(BUILD)/hub/models/$(notdir $(PACKED_RUN)) --tag "$(TAG)" $(if $(filter 1,$(PUBLIC)),--public)
 
 release: push-data push-model ## dataset and model together, both as TAG
 
@@ -176,7 +188,7 @@ download-data: install ## a published dataset at REVISION, every checksum compar
 	@$(PY) -m model_cards.download data "$(or $(REPO),$(HF_NAMESPACE)/$(MIXTURE))" --revision "$(REVISION)" --to $(BUILD)/downloads
 
 download-model: install ## a published model at REVISION, every checksum compared (REPO=owner/name)
-	@$(PY) -m model_cards.download model "$(or $(REPO),$(HF_NAMESPACE)/$(notdir $(RUN)))" --revision "$(REVISION)" --to $(BUILD)/downloads
+	@$(PY) -m model_cards.download model "$(or $(REPO),$(HF_NAMESPACE)/$(notdir $(PACKED_RUN)))" --revision "$(REVISION)" --to $(BUILD)/downloads
 
 toolchains: install ## install or check what the sandbox's six languages need
 	@$(PY) -m sandbox toolchains
@@ -189,7 +201,7 @@ compare: install ## two results side by side (A= B=, folders or result.json): di
 	@$(PY) -m evaluation.compare "$(A)" "$(B)"
 
 eval-demo: train-demo ## the demo's tuned checkpoint on all 164 problems of HumanEval
-	@$(PY) -m evaluation.evaluate $(RUN)/model --output $(RUN)/eval-all
+	@$(PY) -m evaluation.evaluate $(DEMO_RUN)/model --output $(DEMO_RUN)/eval-all
 
 errors: install ## error cases of runs side by side: RUNS="before=DIR after=DIR ..." LIST=NameError for the failing tasks
 	@[ -n "$(RUNS)" ] || { echo 'make: which runs? make errors RUNS="before=build/runs/... after=build/runs/..."' >&2; exit 2; }

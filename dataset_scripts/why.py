@@ -6,6 +6,7 @@ reads   build/<mixture>/NN_stage/{kept,rejected,facts}; writes nothing. Needs no
 """
 
 import argparse
+import os
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -18,7 +19,8 @@ from artefacts import Refusal, command_line, read_json
 from dataset_scripts import leaks
 from dataset_scripts.schema import REDACTED_REASONS
 
-MOST_NAMED = 10  # ids of an ambiguous prefix, children of a row
+MOST_NAMED = 10  # children of a row
+MOST_INTRODUCED, MOST_CHARS_INTRODUCED = 3, 50  # rows of an ambiguous beginning, and how much of each
 MOST_CHARS = 600  # of a text, cut for the eye; the data is not cut
 WITHHELD = frozenset({"secret"})  # of the redacted reasons, the one whose text is not even shown to its builder
 
@@ -51,17 +53,34 @@ def resolve(folder: Path, beginning: str) -> str:
     Raises:
         Refusal: no row, or more than one row begins so.
     """
-    starts = pc.starts_with(pc.field("id"), beginning)
-    found = {row["id"] for stage in stages(folder) for kind in _KINDS for row in _rows(stage, kind, starts, ["id"])}
+    starts, columns = pc.starts_with(pc.field("id"), beginning), ["id", "source", "instruction", "reason"]
+    found: dict[str, list[dict]] = {}
+    for row in (r for stage in stages(folder) for kind in _KINDS for r in _rows(stage, kind, starts, columns)):
+        found.setdefault(row["id"], []).append(row)
     if not found:
         raise Refusal(
             f"{folder}: no row's id begins with '{beginning}'; ids stand in {folder}/*/kept and rejected "
             "(look: make peek)."
         )
     if len(found) > 1:
-        some = ", ".join(sorted(found)[:MOST_NAMED])
-        raise Refusal(f"{folder}: {len(found)} ids begin with '{beginning}' ({some}); give more of the one you mean.")
-    return found.pop()
+        ids = sorted(found)
+        some = ", ".join(_introduced(ids, i, found[ids[i]]) for i in range(min(MOST_INTRODUCED, len(ids))))
+        more = ", ..." if len(ids) > MOST_INTRODUCED else ""
+        raise Refusal(
+            f"{folder}: {len(found)} ids begin with '{beginning}': {some}{more}; give more of the one you mean."
+        )
+    return next(iter(found))
+
+
+def _introduced(ids: list[str], place: int, rows: list[dict]) -> str:
+    """The shortest beginning that is only this id's among the sorted ids, its source, the first words of its row."""
+    beside = [len(os.path.commonprefix([ids[place], other])) for other in ids[max(0, place - 1) : place + 2]]
+    length = 1 + max(n for n in beside if n < len(ids[place]))
+    said = next((row["instruction"] for row in rows if row["instruction"]), "")
+    if any(row["reason"] in WITHHELD for row in rows):
+        said = "text withheld"
+    words = textwrap.shorten(said, MOST_CHARS_INTRODUCED, placeholder=" ...")
+    return f"{ids[place][:length]} ({rows[0]['source']}: {words})"
 
 
 _KINDS = ("kept", "rejected")

@@ -167,6 +167,8 @@ def evaluate(generator: Generator, protocol_path: Path, selection: Selection, ou
         "protocol_name": str(protocol_path.stem if protocol_path.parent.name == "protocols" else _name(protocol_path)),
         "protocol": rules.model_dump(),
         "model": generator.model,
+        "model_digest": digest,
+        "selection": {"limit": selection.limit, "tasks": list(selection.tasks)},
         "engine": generator.engine,
         **({"server": generator.server} if generator.server else {}),
         **result.build(problems, records, len(whole), str(output)),

@@ -44,7 +44,10 @@ def _compared(release: dict[str, Any]) -> dict[str, Any]:
             **release["settings"],
             "config": {config["name"]: sum(config["splits"].values()) for config in release["configs"]},
         }
-    scores = {name: round(100 * result["pass_at_1"], 1) for name, result in release["results"].items()}
+    scores = {
+        protocol: {which: round(100 * pair[which]["pass_at_1"], 1) for which in ("base", "tuned") if pair[which]}
+        for protocol, pair in release["results"].items()
+    }
     return {"data": release["run"]["data_revision"], "pass@1": scores, **release["settings"]}
 
 

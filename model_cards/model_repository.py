@@ -1,8 +1,10 @@
 """A finished run -> model repository: weights, tokenizer, card, scores in both of the Hub's formats.
 
-reads   a run (run.json, model/, eval-base/, eval-tuned/) and its base; writes build/hub/models/<run>/
+reads   a run (run.json, model/, eval-base/, eval-tuned/), its base and the data it was trained on
+writes  build/hub/models/<run>/
 
 A base in a folder says what it is in its `source.json`; of a base on the Hub its card is asked, at the run's revision.
+What the data is, `release.json` of the dataset repository says, as long as it still is the one that was trained on.
 """
 
 import os
@@ -11,40 +13,47 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import yaml
-from huggingface_hub import EvalResult, EvalResultEntry, eval_result_entries_to_yaml
-from huggingface_hub.repocard_data import eval_results_to_model_index
-
-from artefacts import Refusal, code_key
-from model_cards import hub, licences, repository
+from artefacts import Refusal, code_key, read_json
+from model_cards import energy, hub, licences, release, repository, scores
+from model_cards.limitations import limitations
+from recipes.inputs import digest_of_folder
 
 PINS = ("jinja2", "huggingface_hub", "PyYAML")
-# Where a benchmark lives on the Hub: what links a score to its data set and its leaderboard.
-BENCHMARKS_ON_THE_HUB = {"humaneval": ("openai/openai_humaneval", "openai_humaneval", "HumanEval")}
 _COMMIT = re.compile("[0-9a-f]{40}")  # of a data set on the Hub; a local one is known by a digest of 64 digits
+_LICENCE_FILE = re.compile(r"(licen[cs]e|notice|use_policy|model_license)[\w.-]*", re.IGNORECASE)
+OF_THE_BASE = "base"  # folder of a model repository: licence files of the base model, as they came with it
 
 
-def pack_model(run_folder: Path, root: Path) -> Path:
-    """Pack a finished run and its evaluations (`eval-base/`, `eval-tuned/`) as a model repository.
+def pack_model(
+    run_folder: Path, root: Path, licence: str | None = None, watts: float | None = None, pue: float | None = None
+) -> Path:
+    """Pack a finished run and its evaluations (`eval-tuned/`, `eval-base/`) as a model repository.
+
+    Args:
+        licence: the licence to publish under; None for those of everything the model was made from.
+        watts: of one device, by whoever measured them; None for its data sheet's.
+        pue: power usage effectiveness of the machine room, by whoever knows it.
 
     Raises:
-        Refusal: the run or an evaluation is not finished, or the two were evaluated differently.
+        Refusal: the run or its evaluation is not finished, base and tuned were evaluated differently, or `licence` is
+            one that the base or a source forbids.
     """
     run = repository.finished_json(run_folder / "run.json", "train first (make train-demo)")
-    results = {
-        name: repository.finished_json(
-            run_folder / f"eval-{name}" / "result.json", "evaluate first (make evaluate-demo)"
-        )
-        for name in ("base", "tuned")
-    }
-    base = base_of(run)
-    ways = [(result["protocol"], sorted(result["tasks"])) for result in results.values()]
-    if ways[0] != ways[1]:
-        raise Refusal(f"{run_folder}: base and tuned were evaluated differently; evaluate both again, alike.")
+    try:
+        results, keys = scores.found(run_folder, run)
+        base, data = base_of(run), data_of(run)
+        facts = describe_run(run_folder.name, run, base, data, results)
+        facts["energy"] = energy.estimate(run, watts, pue)
+        facts["declared"] = licences.declared(licence, facts["licences"]) if licence else None
+        facts |= {"limitations": limitations(facts), "front_matter": front_matter(facts)}
+    except KeyError as missing:
+        raise Refusal(
+            f"{run_folder}: the artefacts hold no such value: {missing}; train and evaluate again."
+        ) from None
     folder = root / "models" / run_folder.name
-    parts = [run["key"], results["base"]["key"], results["tuned"]["key"], base["key"]]
     templates = repository.templates_digest("model.md.jinja", "model_license.md.jinja")
-    key = code_key(["model_cards.model_repository"], templates, PINS, parts)
+    config = [templates, facts["declared"], facts["energy"], data["release"], facts["base"]]
+    key = code_key(["model_cards.model_repository"], config, PINS, [run["key"], *keys, base["key"]])
 
     def fill(target: Path) -> None:
         for path in sorted((run_folder / "model").iterdir()):
@@ -52,15 +61,15 @@ def pack_model(run_folder: Path, root: Path) -> Path:
                 os.link(path, target / path.name)  # the weights stay on disk once
             except OSError:  # another disk
                 shutil.copy2(path, target / path.name)
-        try:
-            facts = describe_run(run_folder.name, run, base, results)
-        except KeyError as missing:
-            raise Refusal(f"{run_folder}: the artefacts hold no such value: {missing}; train it again.") from None
         (target / "LICENSE.md").write_text(repository.render("model_license.md.jinja", facts), encoding="utf-8")
-        if is_whole(tuned := facts["results"]["tuned"]):
-            (target / ".eval_results").mkdir()
-            path = target / ".eval_results" / f"{tuned['benchmark']}.yaml"
-            path.write_text(eval_results(tuned), encoding="utf-8")
+        if lines := licences.notices(facts["licences"]):
+            (target / "NOTICE").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        for name, path in base["licence_files"].items():
+            (target / OF_THE_BASE).mkdir(exist_ok=True)
+            shutil.copyfile(path, target / OF_THE_BASE / name)
+        for name, text in scores.eval_results(scores.whole(results)).items():
+            (target / ".eval_results").mkdir(exist_ok=True)
+            (target / ".eval_results" / name).write_text(text, encoding="utf-8")
         repository.describe(target, facts)
 
     unchanged = repository.pack(folder, key, fill)
@@ -69,82 +78,115 @@ def pack_model(run_folder: Path, root: Path) -> Path:
 
 
 def base_of(run: dict[str, Any]) -> dict[str, Any]:
-    """What the run's base model is: name, id on the Hub, where it came from, licence.
+    """What the run's base model is: name, id on the Hub, where it came from, licence, its licence files.
 
     Raises:
         Refusal: a folder does not say what is in it, or the Hub does not give the model.
     """
     name, revision = run["settings"]["base"], run["settings"].get("base_revision")
     if Path(name).is_dir() or not revision:
-        return repository.finished_json(Path(name) / "source.json", "it would say whose model this is")
-    info = hub.Repository(hub.connect(), "model", name).call("repo_info", revision=revision)
-    card = info.card_data or {}
-    said = card.get("license_name") or card.get("license") or "unknown"
+        found = repository.finished_json(Path(name) / "source.json", "it would say whose model this is")
+        files = {p.name: str(p) for p in sorted(Path(name).iterdir()) if _LICENCE_FILE.fullmatch(p.name)}
+        return found | {"licence_files": files}
+    repo = hub.Repository(hub.connect(), "model", name)
+    card = repo.call("repo_info", revision=revision).card_data or {}
+    said = licences.LICENCE_OF_BASE.get(name) or card.get("license_name") or card.get("license") or "unknown"
     licence = licences.joined(licences.canonical(one) for one in ([said] if isinstance(said, str) else said))
-    source = f"the Hub, {name} at {revision}"
-    return {"key": revision, "name": name, "hub_id": name, "source": source, "licence": licence}
+    wanted = [path for path in sorted(repo.tree(revision)) if _LICENCE_FILE.fullmatch(path)]
+    return {
+        "key": revision,
+        "name": name,
+        "hub_id": name,
+        "source": f"the Hub, {name} at {revision}",
+        "licence": licence,
+        "licence_files": {path: repo.download(path, revision) for path in wanted},
+    }
 
 
-def describe_run(name: str, run: dict[str, Any], base: dict[str, Any], results: dict[str, Any]) -> dict[str, Any]:
-    """All facts of a model card; paths of the machine that trained stay at home."""
-    shown = ("benchmark", "problems", "problems_in_benchmark", "pass_at_1", "standard_error", "sandbox")
-    mixture = Path(run["settings"]["data"]).name
-    facts = {
+def data_of(run: dict[str, Any]) -> dict[str, Any]:
+    """What the run was trained on: `name`, `revision`, `on_the_hub`, and of its `release.json` what a card says.
+
+    `release` is None where the data is not at hand as it was trained on, or is no repository of ours.
+    """
+    where, revision = run["settings"]["data"], run["data_revision"]
+    on_the_hub = bool(_COMMIT.fullmatch(revision))
+    if on_the_hub:
+        found = release.release_at(hub.Repository(hub.connect(), "dataset", where), revision)
+    else:
+        folder = Path(where)
+        found = read_json(folder / "release.json") if folder.is_dir() else None
+        found = found if found and digest_of_folder(folder) == revision else None
+    facts = found and {
+        "tag": found["tag"],
+        "decontamination": found["decontamination"],
+        "contaminated": found["contaminated"],
+        "leaks": found["leaks"],
+        "generators": found["rows_by"]["generator"],
+        "languages": found["rows_by"]["language"],
+        "sources": {
+            name: {key: source[key] for key in ("repo_id", "revision", "licence", "generator", "rows")}
+            for name, source in found["sources"].items()
+        },
+    }
+    name = where if on_the_hub else Path(where).name
+    return {"name": name, "revision": revision, "on_the_hub": on_the_hub, "release": facts}
+
+
+def describe_run(
+    name: str, run: dict[str, Any], base: dict[str, Any], data: dict[str, Any], results: dict[str, Any]
+) -> dict[str, Any]:
+    """All facts of a model card but those that follow from them; paths of the machine that trained stay at home."""
+    settings = run["settings"]
+    shown = {key: value for key, value in run.items() if key not in ("settings", "losses")}
+    return {
         "kind": "model",
         "name": name,
         "licences": sorted({base["licence"], *run["data_licences"]}),
-        "base": {key: base[key] for key in ("name", "hub_id", "source", "licence")},
-        "mixture": mixture,
-        "data": run["settings"]["data"] if _COMMIT.fullmatch(run["data_revision"]) else mixture,
-        "run": {key: value for key, value in run.items() if key not in ("settings", "losses")},
-        "results": {
-            which: {key: result[key] for key in (*shown, "protocol_name", "caveat")}
-            | {"unscored": len(result["unscored"])}
-            for which, result in results.items()
-        },
-        "settings": {"recipe": run["settings"] | {"base": base["hub_id"], "data": mixture}},
+        "base": {key: base[key] for key in ("name", "hub_id", "source", "licence")}
+        | {"licence_files": sorted(base["licence_files"]), "address": _address(settings["base"], base)},
+        "data": data,
+        "run": shown | {"recipe": _at_home(run["recipe"])},
+        "results": results,
+        "settings": {"recipe": settings | {"base": base["hub_id"], "data": data["name"]}},
+        "rebuild": rebuild_options(settings, base, data),
     }
-    return facts | {"front_matter": front_matter(facts)}
 
 
-def is_whole(result: dict[str, Any]) -> bool:
-    """Whether a score may stand beside others: all problems of the benchmark, all scored, in a sandbox."""
-    is_all = result["problems"] == result["problems_in_benchmark"] and not result["unscored"]
-    is_known = result["benchmark"] in BENCHMARKS_ON_THE_HUB
-    return is_all and is_known and result["sandbox"] != "unsandboxed"
+def _at_home(path: str) -> str:
+    return Path(path).name if Path(path).is_absolute() else path
+
+
+def _address(where: str, base: dict[str, Any]) -> str:
+    """How a reader of the card names the base on a command line."""
+    return where if where == base["hub_id"] or where.startswith("build/") else f"<folder of {base['name']}>"
+
+
+def rebuild_options(settings: dict[str, Any], base: dict[str, Any], data: dict[str, Any]) -> str:
+    """What `make rebuild` must be told besides the model: where base and data lie, if they lie in folders.
+
+    A folder of this machine is named only where it is the one that `make` makes.
+    """
+    options = []
+    if base["hub_id"] != settings["base"]:
+        options.append(f"BASE={_address(settings['base'], base)}")
+    if not data["on_the_hub"]:
+        where = settings["data"] if settings["data"].startswith("build/") else f"<folder of {data['name']}>"
+        options.append(f"DATA={where}")
+    return "".join(f" {option}" for option in options)
 
 
 def front_matter(facts: dict[str, Any]) -> dict[str, Any]:
-    """The card's YAML; with `model-index`, the older of the Hub's two formats of scores, where the score is whole."""
-    licence = licences.hub_licence(facts["licences"])
-    tuned, run = facts["results"]["tuned"], facts["run"]
-    is_adapter = run["checkpoint"]["kind"] == "adapter"
-    is_on_the_hub = _COMMIT.fullmatch(run["data_revision"]) and "/" in facts["data"]
+    """The card's YAML; with `model-index`, the older of the Hub's two formats of scores, where a score is whole."""
+    licence = licences.hub_licence([facts["declared"]] if facts["declared"] else facts["licences"])
+    named = "-and-".join(sorted({p.lower() for e in facts["licences"] for p in licences.parts(e)}))
+    whole, data = scores.whole(facts["results"]), facts["data"]
     return {
         "license": licence,
-        **({"license_name": "several", "license_link": "LICENSE.md"} if licence == "other" else {}),
+        **({"license_name": named, "license_link": "LICENSE.md"} if licence == "other" else {}),
         "base_model": facts["base"]["hub_id"],
-        **({"datasets": [facts["data"]]} if is_on_the_hub else {}),
-        "library_name": "peft" if is_adapter else "transformers",
+        **({"datasets": [data["name"]]} if data["on_the_hub"] else {}),
+        "library_name": "peft" if facts["run"]["checkpoint"]["kind"] == "adapter" else "transformers",
         "pipeline_tag": "text-generation",
         "tags": ["code", "alchemistcoder", "trl", "sft"],
-        **({"model-index": model_index(facts["name"], tuned)} if is_whole(tuned) else {}),
+        **({"model-index": scores.model_index(facts["name"], whole)} if whole else {}),
     }
-
-
-def model_index(name: str, result: dict[str, Any]) -> list[dict[str, Any]]:
-    """The score as `model-index` wants it."""
-    repo_id, config, pretty = BENCHMARKS_ON_THE_HUB[result["benchmark"]]
-    score = EvalResult(
-        task_type="text-generation", dataset_type=repo_id, dataset_name=pretty, dataset_config=config,
-        metric_type="pass@1", metric_name="pass@1 (%)", metric_value=round(100 * result["pass_at_1"], 1),
-    )  # fmt: skip
-    return eval_results_to_model_index(name, [score])
-
-
-def eval_results(result: dict[str, Any]) -> str:
-    """The score as `.eval_results/*.yaml`, the newer format, from which the Hub makes leaderboards."""
-    repo_id, config, _ = BENCHMARKS_ON_THE_HUB[result["benchmark"]]
-    notes = f"pass@1 in %, standard error {100 * result['standard_error']:.1f}, protocol {result['protocol_name']}"
-    entry = EvalResultEntry(repo_id, config, round(100 * result["pass_at_1"], 1), notes=notes)
-    return yaml.safe_dump(eval_result_entries_to_yaml([entry]), sort_keys=False)

@@ -79,6 +79,17 @@ def check_model(facts: dict[str, Any], folder: Path) -> None:
                 f"{folder}: the base model or the rows are under the licence '{forbidding}', which does not let us "
                 "publish what was made from them; train on others."
             )
+    for licence in licences.parts(facts["base"]["licence"]):
+        if licence in licences.WEIGHTS and not facts["base"]["licence_files"]:
+            raise Refusal(
+                f"{folder}: the licence '{licence}' of the base model asks that its text goes along with what is made "
+                f"from it, and {facts['base']['name']} came without a LICENSE file; put one beside its weights and "
+                "pack the run again (make model)."
+            )
+    notice = (folder / "NOTICE").read_text(encoding="utf-8") if (folder / "NOTICE").is_file() else ""
+    for line in licences.notices(facts["licences"]):
+        if line not in notice.splitlines():
+            raise Refusal(f"{folder}/NOTICE lacks the line '{line}'; pack the run again (make model).")
 
 
 def code_commit() -> str | None:

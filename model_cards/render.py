@@ -27,11 +27,14 @@ def main() -> None:
     dataset.add_argument("build", type=Path, help="build/<mixture>")
     model = kinds.add_parser("model", help="a finished, evaluated run -> model repository")
     model.add_argument("run", type=Path, help="build/runs/<base>-<variant>")
+    model.add_argument("--licence", help="to publish under, if base and rows do not forbid it (default: theirs)")
+    model.add_argument("--watts", type=float, help="power of one device, measured (default: its data sheet's)")
+    model.add_argument("--pue", type=float, help="power usage effectiveness of the machine room (default: 1)")
     given = parser.parse_args()
     if given.kind == "dataset":
         pack_dataset(given.build, given.hub)
     else:
-        pack_model(given.run, given.hub)
+        pack_model(given.run, given.hub, given.licence, given.watts, given.pue)
 
 
 if __name__ == "__main__":

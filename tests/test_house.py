@@ -19,7 +19,7 @@ ALLOWED = {
     "dataset_scripts": {"llm", "sandbox", "evaluation.benchmarks"},
     "recipes": {"dataset_scripts.schema"},
     "analysis": {"dataset_scripts.schema"},
-    "model_cards": {"dataset_scripts.schema"},
+    "model_cards": {"dataset_scripts.schema", "recipes.inputs", "recipes.plan", "recipes.recipe"},
 }
 TRACKED = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
 SOURCES = [p for p in TRACKED if p.endswith(".py") and not p.startswith("tests/")]

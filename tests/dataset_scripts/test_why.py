@@ -1,5 +1,7 @@
 """A row's life and the ledger, told from the artefacts alone."""
 
+import re
+
 import pytest
 
 from artefacts import Refusal, read_json
@@ -52,8 +54,22 @@ def test_the_beginning_of_an_id_is_enough_and_an_ambiguous_one_is_refused(built)
     ids = read_rows(built / "01_sources")["id"].to_pylist()
     assert why.resolve(built, ids[0][:12]) == ids[0]
     first = next(i[0] for i in ids if sum(j.startswith(i[0]) for j in ids) > 1)
-    with pytest.raises(Refusal, match=f"ids begin with '{first}' .* give more of the one you mean"):
+    with pytest.raises(Refusal, match=f"ids begin with '{first}': .* give more of the one you mean") as refusal:
         why.resolve(built, first)
+    introduced = re.findall(r"(\w+) \(toy: ([^)]*)\)", str(refusal.value))
+    assert 2 <= len(introduced) <= 3 and len(str(refusal.value)) < len(str(built)) + 350
+    instruction_of = {r["id"]: r["instruction"] for r in read_rows(built / "01_sources").to_pylist()}
+    for beginning, words in introduced:
+        assert len(beginning) < 20 and instruction_of[why.resolve(built, beginning)] == words
+
+
+def test_an_ambiguous_beginning_shows_no_text_that_is_withheld():
+    rows = [{"id": "ab1", "source": "toy", "instruction": "my key is hunter2", "reason": None}]
+    rows.append(rows[0] | {"reason": "secret", "instruction": None})
+    assert why._introduced(["ab1", "ab2"], 0, rows) == "ab1 (toy: text withheld)"
+
+
+def test_what_no_row_is_called_is_refused(built):
     with pytest.raises(Refusal, match="no row's id begins with 'xyz'"):
         why.resolve(built, "xyz")
 
