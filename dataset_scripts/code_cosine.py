@@ -7,22 +7,34 @@ Two embeddings, one interface (`similar`). The result of a stage says which was 
     ModelIndex   a sentence-transformers model of code from the Hub, pinned by revision; reads names too.
 
 Both compute (rows x references) in blocks, so memory does not grow with the number of rows.
+
+An index of TF-IDF is built in less time than a file of it would be checked and read; vectors of a model take minutes,
+so those of the references are kept in build/embeddings/, a file for each model, revision and set of references.
 """
 
+import concurrent.futures
 import functools
+import importlib.metadata
+import io
+import multiprocessing
+import sys
+import zipfile
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse
 from sklearn.feature_extraction.text import TfidfTransformer
 
-from artefacts import Refusal
+from artefacts import ROOT, Refusal, hash_of, write_bytes
 from dataset_scripts.code_tokens import Tokens, ngram_hashes
 
 _BUCKET_BITS = 20  # n-grams are told apart by this much of their hash: about 30,000 occur in 4,000 solutions
 _BUCKETS = 1 << _BUCKET_BITS
 MODEL_BLOCK_TEXTS = 256
+CACHE = ROOT / "build" / "embeddings"
+MODEL_PACKAGES = ("sentence-transformers", "transformers", "torch")
 
 
 class Similar(NamedTuple):
@@ -104,7 +116,7 @@ class ModelIndex:
     def __init__(
         self, model: str, revision: str, codes: Sequence[str], blind: Tokens, min_tokens: int, where: str
     ) -> None:
-        """Embed the references; see TfidfIndex.
+        """Embed the references, or read their vectors where they were embedded before; see TfidfIndex.
 
         Raises:
             Refusal: sentence-transformers is not installed, or the Hub does not give the model.
@@ -112,14 +124,8 @@ class ModelIndex:
         self.name = f"{model}@{revision}"
         self._model, self._revision, self._min_tokens, self._where = model, revision, min_tokens, where
         self.too_small = np.flatnonzero(np.bincount(blind.text, minlength=len(codes)) < min_tokens).tolist()
-        self._references = self._embedded(codes)
+        self._references = reference_vectors(model, revision, codes, where)
         self._references[self.too_small] = 0
-
-    def _embedded(self, texts: Sequence[str]) -> np.ndarray:
-        """float32 `[texts, width]`, each of length 1."""
-        return _load_model(self._model, self._revision, self._where).encode(
-            list(texts), batch_size=32, normalize_embeddings=True, convert_to_numpy=True, show_progress_bar=False
-        )  # fmt: skip
 
     def similar(self, codes: Sequence[str], blind: Tokens, at_least: float) -> Similar:
         """Pairs of the pieces of code and the references with cosine >= `at_least`, sorted."""
@@ -127,7 +133,8 @@ class ModelIndex:
         big = np.flatnonzero(np.bincount(blind.text, minlength=len(codes)) >= self._min_tokens)
         for start in range(0, len(big), MODEL_BLOCK_TEXTS):
             block = big[start : start + MODEL_BLOCK_TEXTS]
-            products = self._embedded([codes[i] for i in block]) @ self._references.T
+            vectors = embedded(self._model, self._revision, [codes[i] for i in block], self._where)
+            products = vectors @ self._references.T
             row, reference = np.nonzero(products >= at_least)
             cosine = np.minimum(products[row, reference].astype(np.float64), 1.0)
             found.append(Similar(block[row], reference.astype(np.int64), cosine))
@@ -138,15 +145,87 @@ def _none() -> Similar:
     return Similar(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))
 
 
-@functools.lru_cache(maxsize=1)
-def _load_model(model: str, revision: str, where: str) -> Any:
+def reference_vectors(model: str, revision: str, codes: Sequence[str], where: str) -> np.ndarray:
+    """float32 `[codes, width]`, each of length 1: out of CACHE, else embedded and kept there.
+
+    A file that is damaged, or that other versions of the libraries made, is made anew. A model in a folder is not
+    pinned by its revision, so its vectors are not kept.
+
+    Raises:
+        Refusal: see `model_versions` and `embedded`.
+    """
+    made_by, path = " ".join(model_versions()), CACHE / f"{hash_of([model, revision, *codes])[:32]}.npz"
+    if Path(model).is_dir():
+        return _embedded_apart(model, revision, codes, where)
+    if path.is_file():
+        try:
+            return _read_vectors(path, len(codes), made_by)
+        except ValueError as error:
+            print(f"{path}: {error}; embedding {len(codes):,} solutions again.", file=sys.stderr)
+    vectors = _embedded_apart(model, revision, codes, where)
+    file = io.BytesIO()
+    np.savez(file, vectors=vectors, made_by=np.array(made_by))
+    write_bytes(path, file.getvalue())
+    return vectors
+
+
+def model_versions() -> list[str]:
+    """Versions of the packages that shape a model's vectors.
+
+    Raises:
+        Refusal: one of them is not installed.
+    """
     try:
-        from sentence_transformers import SentenceTransformer
-    except ImportError:
+        return [f"{name}=={importlib.metadata.version(name)}" for name in MODEL_PACKAGES]
+    except importlib.metadata.PackageNotFoundError as error:
         raise Refusal(
-            f"{where}: 04_decontaminate.embedding names {model}, but sentence-transformers is not installed; "
+            f"04_decontaminate.embedding names a model, but {error.name} is not installed; "
             "pip install -r requirements-extras.txt, or write embedding: tfidf."
         ) from None
+
+
+def _read_vectors(path: Path, count: int, made_by: str) -> np.ndarray:
+    """The vectors in a file of `reference_vectors`.
+
+    Raises:
+        ValueError: why they cannot be used.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as found:  # a zip file: every member has its checksum
+            vectors, maker = found["vectors"], str(found["made_by"])
+    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise ValueError(f"the file is damaged ({str(error)[:100]})") from None
+    if maker != made_by:
+        raise ValueError(f"it was made by {maker[:200]}")
+    if vectors.dtype != np.float32 or vectors.ndim != 2 or len(vectors) != count:
+        raise ValueError(f"it holds {vectors.dtype} {list(vectors.shape)}")
+    return vectors
+
+
+def _embedded_apart(model: str, revision: str, codes: Sequence[str], where: str) -> np.ndarray:
+    """`embedded` in a process of its own: a worker can use no GPU if the process that it is forked from has."""
+    context = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(1, context) as pool:
+        return pool.submit(embedded, model, revision, list(codes), where).result()
+
+
+def embedded(model: str, revision: str, codes: Sequence[str], where: str) -> np.ndarray:
+    """float32 `[codes, width]`, each of length 1.
+
+    Raises:
+        Refusal: the Hub does not give the model.
+    """
+    return _load_model(model, revision, where).encode(
+        list(codes), batch_size=32, normalize_embeddings=True, convert_to_numpy=True, show_progress_bar=False
+    )  # fmt: skip
+
+
+@functools.lru_cache(maxsize=1)
+def _load_model(model: str, revision: str, where: str) -> Any:
+    import torch
+    from sentence_transformers import SentenceTransformer
+
+    torch.set_num_threads(1)  # workers are many already; and one forked from a threaded parent would wait for ever
     try:
         return SentenceTransformer(model, revision=revision, trust_remote_code=False)
     except (OSError, ValueError) as error:

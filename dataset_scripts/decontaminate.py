@@ -22,7 +22,7 @@ import pyarrow as pa
 from pydantic import Field, PositiveInt
 
 from artefacts import StrictModel
-from dataset_scripts import contamination, references
+from dataset_scripts import code_cosine, contamination, references
 from dataset_scripts.contamination import Bounds, Evidence, Index
 from dataset_scripts.stage import Prepared, ReadColumns
 
@@ -160,6 +160,15 @@ def load(config: Config, where: str) -> list[references.Reference]:
 def digest(config: Config, where: str) -> str:
     """Key of the references: a benchmark whose file changed makes the stage anew."""
     return references.digest(load(config, where))
+
+
+def inputs(config: Config) -> list[str]:
+    """What shapes the stage's output besides PINS: the packages behind a model's vectors.
+
+    Raises:
+        Refusal: one of them is not installed.
+    """
+    return [] if config.embedding == "tfidf" else code_cosine.model_versions()
 
 
 def prepare(config: Config, rows: ReadColumns, seed: int, where: str) -> Prepared:

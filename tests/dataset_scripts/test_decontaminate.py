@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import pickle
-import sys
+import re
 
 import numpy as np
 import pyarrow as pa
@@ -430,8 +430,29 @@ class Letters:
 MODEL = {"model": "team/code-model", "revision": "0" * 40}
 
 
-def test_a_model_takes_the_place_of_tfidf_and_the_result_says_so(monkeypatch):
+@pytest.fixture
+def letters(monkeypatch, tmp_path):
+    """The model is `Letters`, the cache a folder of the test's own, no index is known; gives what was embedded."""
+    asked = []
+
+    def apart(model, revision, codes, where):
+        asked.append(len(codes))
+        return Letters().encode(codes)
+
     monkeypatch.setattr(code_cosine, "_load_model", lambda *_: Letters())
+    monkeypatch.setattr(code_cosine, "_embedded_apart", apart)
+    monkeypatch.setattr(code_cosine, "MODEL_PACKAGES", ("numpy",))
+    monkeypatch.setattr(code_cosine, "CACHE", tmp_path / "embeddings")
+    monkeypatch.setattr(decontaminate, "_INDICES", {})
+    return asked
+
+
+def model_index(monkeypatch, **changes):
+    monkeypatch.setattr(decontaminate, "_INDICES", {})  # as another process would
+    return decontaminate.indexed(config(embedding=MODEL | changes), reference_set(MERGE, SQUARE), "toy.yaml")
+
+
+def test_a_model_takes_the_place_of_tfidf_and_the_result_says_so(letters, monkeypatch):
     monkeypatch.setattr(code_cosine, "MODEL_BLOCK_TEXTS", 2)
     settings = config(embedding=MODEL)
     found = decontaminate.indexed(settings, reference_set(MERGE, SQUARE), "toy.yaml")
@@ -442,15 +463,64 @@ def test_a_model_takes_the_place_of_tfidf_and_the_result_says_so(monkeypatch):
     assert similar["score"] == 1.0 and similar["names"] == ["toy/Toy/1"]
 
 
+def test_vectors_of_references_are_embedded_once_for_each_model_revision_and_set(letters, monkeypatch, tmp_path):
+    first = model_index(monkeypatch).cosine._references
+    again = model_index(monkeypatch).cosine._references
+    assert letters == [2] and np.array_equal(first, again) and first.any()
+    model_index(monkeypatch, revision="1" * 40)
+    model_index(monkeypatch, model="team/other")
+    assert letters == [2] * 3 and len(list((tmp_path / "embeddings").iterdir())) == 3
+    (tmp_path / "embeddings").rename(tmp_path / "model")
+    model_index(monkeypatch, model=str(tmp_path / "model"))
+    model_index(monkeypatch, model=str(tmp_path / "model"))
+    assert letters == [2] * 5, "a folder has no revision"
+
+
+def _saved(path, vectors, made_by=f"numpy=={np.__version__}"):
+    with path.open("wb") as file:
+        np.savez(file, vectors=vectors, made_by=np.array(made_by))
+
+
+def _flipped(path):
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (lambda path: path.write_bytes(b""), "damaged"),
+        (lambda path: path.write_bytes(path.read_bytes()[:-200]), "damaged"),
+        (_flipped, "damaged"),
+        (lambda path: _saved(path, np.array([{}])), "damaged"),  # a pickle is not read
+        (lambda path: _saved(path, np.ones((2, 26), np.float32), "numpy==1.0"), "made by numpy==1.0"),
+        (lambda path: _saved(path, np.ones((3, 26), np.float32)), r"holds float32 \[3, 26\]"),
+    ],
+    ids=["empty", "cut", "flipped", "pickle", "version", "shape"],
+)
+def test_a_spoilt_file_of_vectors_is_made_anew_and_said(letters, monkeypatch, tmp_path, capsys, spoil, says):
+    first = model_index(monkeypatch).cosine._references
+    (path,) = (tmp_path / "embeddings").iterdir()
+    whole = path.read_bytes()
+    spoil(path)
+    assert np.array_equal(model_index(monkeypatch).cosine._references, first)
+    assert letters == [2, 2] and path.read_bytes() == whole
+    said = capsys.readouterr().err
+    assert re.search(f"{says}.*; embedding 2 solutions again", said) and said.count("\n") == 1
+
+
 def test_without_sentence_transformers_one_sentence_says_what_to_install(monkeypatch):
-    monkeypatch.setitem(sys.modules, "sentence_transformers", None)
-    code_cosine._load_model.cache_clear()
-    with pytest.raises(Refusal, match="requirements-extras.txt, or write embedding: tfidf"):
-        decontaminate.indexed(config(embedding=MODEL), reference_set(MERGE), "toy.yaml")
+    monkeypatch.setattr(code_cosine, "MODEL_PACKAGES", ("sentence-transformers-of-nobody",))
+    for look in (lambda: model_index(monkeypatch), lambda: decontaminate.inputs(config(embedding=MODEL))):
+        with pytest.raises(Refusal, match="requirements-extras.txt, or write embedding: tfidf"):
+            look()
 
 
 @pytest.mark.slow
-def test_a_real_model_is_loaded_and_an_absent_one_is_refused(tiny_model, tmp_path, monkeypatch):
+def test_a_real_model_is_loaded_by_every_worker_and_an_absent_one_is_refused(
+    toy_source, mixture_file, tiny_model, tmp_path, monkeypatch
+):
     library = pytest.importorskip("sentence_transformers", reason="sentence-transformers is an extra")
     from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
 
@@ -458,12 +528,15 @@ def test_a_real_model_is_loaded_and_an_absent_one_is_refused(tiny_model, tmp_pat
     words.tokenizer.pad_token = words.tokenizer.eos_token
     pooling = Pooling(words.get_embedding_dimension())
     library.SentenceTransformer(modules=[words, pooling]).save(str(tmp_path / "m"))
-    code_cosine._load_model.cache_clear()
-    monkeypatch.setattr(decontaminate, "_INDICES", {})
-    settings = config(embedding={"model": str(tmp_path / "m"), "revision": "0" * 40})
-    found = decontaminate.indexed(settings, reference_set(MERGE, SQUARE), "toy.yaml")
-    out = judged(found, ("Do it.", f"```python\n{MERGE.solution}```"), settings=settings)
-    assert ("cosine", "solution", "alone") in signals(out)
+    toy_source([*code_rows(15), ("Do it.", benchmarks.load("humaneval")[4].prompt * 2)])
+    settings = DECONTAMINATE | {"embedding": {"model": str(tmp_path / "m"), "revision": "0" * 40}}
+    path = mixture_file(rows_per_shard=4, _04_decontaminate=settings)
+    folder = builder.build(path, tmp_path / "build", workers=2)  # forked after the references were embedded
+    notes = manifest(folder / "04_decontaminate")["notes"]
+    assert notes["embedding"] == f"{tmp_path / 'm'}@{'0' * 40}"
+    facts = list(leaks.rows(folder / "04_decontaminate"))
+    assert [row["removed"] for row in facts].count(True) >= 1
+    assert "cosine" in {e["signal"] for row in facts for e in row["evidence"]}
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(Refusal, match="the model team/none at .* cannot be loaded"):
-        decontaminate.indexed(config(embedding=MODEL | {"model": "team/none"}), reference_set(MERGE), "toy.yaml")
+        model_index(monkeypatch, model="team/none")

@@ -1,6 +1,7 @@
 """Planted copies found, and real rows flagged, by the rule of recipes/mixtures/demo.yaml.
 
-    REAL_DATA_DIR=... python -m tests.perf.decontaminate_copies chosen|held_out [--seed 0]
+    REAL_DATA_DIR=... python -m tests.perf.decontaminate_copies chosen|held_out [--seed 0] [--only "DS-1000: prompt"]
+    ... --model NAME --revision COMMIT     by a model's cosine in place of TF-IDF's, before a mixture pins it
 
 chosen    the copies that thresholds were read off, and all real rows, against HumanEval and MBPP
 held_out  copies that nothing was chosen on (decontaminate_held_out.py), against all seven benchmarks
@@ -113,14 +114,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("what", choices=("chosen", "held_out"))
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", default="", help="groups whose name holds this")
+    parser.add_argument("--model", help="sentence-transformers model of the Hub")
+    parser.add_argument("--revision", help="its commit, 40 hex digits")
     arguments = parser.parse_args()
-    settings = config()
-    if arguments.what == "held_out":
-        settings = settings.model_copy(update={"benchmarks": list(benchmarks.NAMES)})
+    changes = {"benchmarks": list(benchmarks.NAMES)} if arguments.what == "held_out" else {}
+    if arguments.model:
+        changes["embedding"] = {"model": arguments.model, "revision": arguments.revision}
+    settings = decontaminate.Config(**config().model_dump() | changes)
     print(f"| rows | number | found | by N-gram | by cosine | by tree | below {SHORT_TOKENS} tokens | the others |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     for name, rows in {"chosen": chosen, "held_out": held_out}[arguments.what](arguments.seed):
-        print(line(name, rows, judged(settings, rows)), flush=True)
+        if arguments.only in name:
+            print(line(name, rows, judged(settings, rows)), flush=True)
 
 
 if __name__ == "__main__":
