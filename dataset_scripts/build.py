@@ -15,12 +15,24 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Literal
 
 from pydantic import Field, PositiveInt, create_model
 
 from artefacts import Refusal, StrictModel, code_key, command_line, read_json, read_mapping, read_yaml, write_json
-from dataset_scripts import clean, collect, customise, decontaminate, dedup, evolve, leaks, mixture, sources
+from dataset_scripts import (
+    clean,
+    collect,
+    comprehend,
+    customise,
+    decontaminate,
+    dedup,
+    evolve,
+    leaks,
+    mixture,
+    sources,
+)
 from dataset_scripts.engine import Engine, Processes
 from dataset_scripts.stage import Prepared, Rows, Stage, is_finished, manifest, read_rows, run_on_rows, run_on_stream
 from dataset_scripts.teacher import STATIC, Teacher
@@ -31,6 +43,7 @@ STAGES = {
     "03_clean": clean,
     "04_decontaminate": decontaminate,
     "05_evolve": evolve,
+    "06_comprehend": comprehend,
     "08_customise": customise,
     "09_mixture": mixture,
 }  # in order; a module has PINS, FACTS, Config, `prepare` and `batch`
@@ -111,6 +124,12 @@ def _read(path: Path) -> MixtureHead:
     for name in STAGES:
         if name in values and values[name] is None:
             raise Refusal(f"{path}: the key '{name}' is empty; write its settings ({{}} for none), or leave it out.")
+        for other, wanted_by in _also_read(STAGES[name], getattr(recipe, name)).items():
+            if other in STAGES and getattr(recipe, other) is None:
+                raise Refusal(
+                    f"{path}: {name}.{wanted_by} reads {other}, which this mixture does not name; name it, or leave "
+                    f"{wanted_by} out."
+                )
     for name in getattr(recipe, "04_decontaminate").benchmarks if "04_decontaminate" in values else ():
         benchmarks.module(name, str(path))  # a misspelt one costs no stage
     final = getattr(recipe, "09_mixture")
@@ -120,6 +139,11 @@ def _read(path: Path) -> MixtureHead:
             f"{path}: 09_mixture.alchemist_share is {final.alchemist_share}, but no 08_customise writes prompts."
         )
     return recipe
+
+
+def _also_read(module: ModuleType, config: StrictModel | None) -> dict[str, str]:
+    """Stages that a stage reads besides the one before -> the key of its settings that wants them."""
+    return module.reads(config) if config is not None and hasattr(module, "reads") else {}
 
 
 def _collect(recipe: MixtureHead, folder: Path, where: str) -> Path:
@@ -213,6 +237,7 @@ def _run(
             inputs.append(manifest(folder / "01_sources")["digest"])
     if hasattr(module, "inputs"):
         inputs += module.inputs(own)
+    inputs += [manifest(folder / other)["digest"] for other in _also_read(module, own)]
     key = code_key(modules, config, module.PINS, inputs)
     prepared = functools.cache(lambda: _prepare(name, key, recipe, folder, source, engine, where))
     asked, final = {}, key
