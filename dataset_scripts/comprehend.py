@@ -72,7 +72,7 @@ class CodeReview(Size):
     reviewer: Literal["static", "teacher"]  # teacher: whom TEACHER names; TEACHER=static lets ruff review the Python
     row_tests: RowTests | None = None  # limits under which rows' own tests are run; null: nothing is run
     failing_rows: bool = False  # also rows that 03_clean rejected for failing their own tests, and for nothing else
-    flawless_share: Share = 0.1  # of the static reviews that have nothing to suggest, how many are kept
+    flawless_share: Share = 0.1  # of the static reviews that find no rule broken, how many are kept
 
     @model_validator(mode="after")
     def _failing_rows_are_run(self) -> "CodeReview":
@@ -268,9 +268,9 @@ def _of_review(
     found = review_task.after_running(found, asked.verdict, asked.tests, config.row_tests)
     instruction, response = review_task.written(row, found, asked.verdict, seed)
     reason, review = found.reason, found.review
-    if profile is None and review and not review.suggestions and not reason:
+    if found.broken == 0 and not reason:
         chance = int.from_bytes(order(row["id"], seed)[-6:]) / 2**48
-        reason = None if chance < config.flawless_share else "nothing_to_suggest"
+        reason = None if chance < config.flawless_share else "no_rule_broken"
     reviewer = review_task.STATIC if profile is None else profile.role(review_task.ROLE).model
     facts = {
         "verdict": asked.verdict, "reviewer": reviewer, "correctness": review.correctness if review else None,

@@ -24,6 +24,7 @@ from dataset_scripts.stage import shards
 from dataset_scripts.syntax import LANGUAGES
 
 MAX_CHARS = 8_000  # of a response, or of an instruction, that a new row may quote
+MIN_CHARS = 60  # of a response that shows how a good answer looks
 _COLUMNS = ["id", "source", "license", "generator", "language", "task"]
 _COMPREHENSION = TASKS[2:]
 _AT_ONCE = 64  # queries multiplied with all rows at a time
@@ -75,6 +76,7 @@ def read_accepted(source: Path, name: str) -> Accepted:
         table = table.append_column("chars", pc.utf8_length(table["response"]))
         fits = pc.is_in(table["language"], pc.cast(list(LANGUAGES), "string"))
         fits = pc.and_(fits, pc.invert(pc.is_in(table["task"], pc.cast(list(_COMPREHENSION), "string"))))
+        fits = pc.and_(fits, pc.greater_equal(table["chars"], MIN_CHARS))
         for length in (table["chars"], pc.utf8_length(table["instruction"])):
             fits = pc.and_(fits, pc.less_equal(length, MAX_CHARS))
         table = table.filter(fits)

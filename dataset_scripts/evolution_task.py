@@ -146,7 +146,7 @@ def changes(parent: str, evolved: str) -> tuple[list[str], list[str]] | None:
     if not before or max(len(before), len(after)) > MAX_WORDS:
         return None
     # a full stop that gave way to a comma is no change of the word before it
-    said = [[word.group().rstrip(".,;:") for word in words] for words in (before, after)]
+    said = [[word.group().rstrip(".,;:?!") for word in words] for words in (before, after)]
     matcher = difflib.SequenceMatcher(None, *said, autojunk=False)
     blocks = [b for b in matcher.get_matching_blocks() if b.size > _JOINED_WORDS or _at_an_end(b, said)]
     if sum(b.size for b in blocks) < MIN_SHARED * len(before):
@@ -185,4 +185,4 @@ def written(pair: Pair, evolved: str, seed: int) -> tuple[str, str, str]:
 
 
 def _quoted(span: str) -> str:
-    return "- " + "\n  ".join(span.splitlines())
+    return "- " + "\n".join(f"  {line}".rstrip() for line in span.splitlines()).lstrip()

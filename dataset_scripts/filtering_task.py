@@ -26,7 +26,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from dataset_scripts import asked_language, clean, syntax
+from dataset_scripts import asked_language, clean, detectors, syntax
 from dataset_scripts.counterparts import MAX_CHARS, Accepted, nearest, quoted
 from dataset_scripts.facts_of_code import claimed_code, code_blocks, python_of
 from dataset_scripts.licences import combined
@@ -44,7 +44,7 @@ KIND_OF = {  # reason of 03_clean -> kind
 GOOD = "none"
 KINDS = ("too_short", "uncompilable", "unclear", "disorganised", GOOD)
 _OPTIONS = {
-    "too_short": ("It is too short, or holds no code.", "There is next to nothing in it, or no code at all."),
+    "too_short": ("It is too short.", "There is next to nothing in it."),
     "uncompilable": ("Its code does not compile.", "Its code is not valid: a compiler turns it down."),
     "unclear": (
         "Its code is unclear: parts are left out, or names come from nowhere.",
@@ -54,20 +54,22 @@ _OPTIONS = {
         "It is disorganised: not in the form that was asked for, or code and prose run into each other.",
         "Its form is wrong: no function where one was asked for, or no telling code from prose.",
     ),
-    GOOD: ("None of these: the answer is good enough to learn from.", "Nothing of the kind; it can be kept."),
+    GOOD: ("None of these.", "It has none of these faults."),
 }
 _QUESTIONS = (
     "Somebody collects answers to learn programming from. Which of the options holds for this one?\n\n"
     "Task:\n{task}\n\nAnswer:\n{answer}\n\n{options}\n\nName the letter and say what shows it. Then answer this task "
-    "as it should be done:\n\n{other}",
+    "without such a fault:\n\n{other}",
     "Check an answer before it goes into a data set for training.\n\nThe task was:\n{task}\n\nThe answer is:\n"
-    "{answer}\n\nWhat is wrong with it?\n{options}\n\nChoose one letter and give the evidence. After that, write a "
-    "good answer to the following task:\n\n{other}",
-    "Task:\n{task}\n\nAnswer:\n{answer}\n\nIs this answer good? Pick one:\n{options}\n\nSay why. Then show how it is "
-    "done, by answering this one:\n\n{other}",
+    "{answer}\n\nWhich of these faults does it have?\n{options}\n\nChoose one letter and give the "
+    "evidence. After that, answer the following task, and avoid all of these faults:\n\n{other}",
+    "Task:\n{task}\n\nAnswer:\n{answer}\n\nHas this answer one of these faults? Pick one:\n{options}\n\nSay why. Then "
+    "show how to do without them, by answering this one:\n\n{other}",
 )
 _TURNS = ("An answer to the second task:", "And this is how the other task can be answered:", "The other task, done:")
-_CHECKED = clean.Config(min_response_chars=40, detectors=list(clean.detectors.DETECTORS))
+MIN_SIMILARITY = 0.15  # cosine below which an accepted row is no counterpart
+_CUT = 80  # so many characters of what they saw do detectors quote
+_CHECKED = clean.Config(min_response_chars=40, detectors=list(detectors.DETECTORS))
 
 
 @dataclass(frozen=True)
@@ -170,7 +172,7 @@ def questions(
     languages = [_language(row) for _, _, row in asked]
     candidates = nearest(accepted, [row["instruction"] for *_, row in asked], languages, name)
     for (kind, finding, row), language, near in zip(asked, languages, candidates, strict=True):
-        free = [(index, cosine) for index, cosine in near if accepted.ids[index] not in used]
+        free = [pair for pair in near if accepted.ids[pair[0]] not in used and pair[1] >= MIN_SIMILARITY]
         best = next((pair for pair in free if combined((row["license"], accepted.licences[pair[0]]))), None)
         if best is None:
             left_out["no_counterpart" if not free else "licences_apart"] += 1
@@ -227,12 +229,15 @@ def is_good(row: Mapping[str, Any]) -> bool:
     seen = clean.Row(
         row["instruction"], row["response"], row["language"], row["task"], python_of(row["response"]), None
     )
+    if seen.python and not code_blocks(row["response"]) and not detectors.has_statement(seen.python.tree):
+        return False  # a lone expression may be of any language
     return next(clean.findings(seen, CHECKS, _CHECKED), None) is None
 
 
 def evidence(question: Question) -> str:
     """What shows the label, in one or two sentences that quote the compiler, parser or detector."""
     reason, _, seen = question.finding.partition(": ")
+    seen = f"{seen} ..." if len(seen) == _CUT else seen
     name = NAMES.get(question.language, question.language)
     if question.kind == GOOD:
         judge = "Python's compiler accepts its code" if question.language == "python" else f"Its code parses as {name}"
@@ -250,22 +255,24 @@ def evidence(question: Question) -> str:
     if reason == "code_mixed_with_prose":
         return f"The sentence “{seen}” stands beside the code with nothing to part them."
     if reason == "no_code":
-        return "No part of it is code."
-    return f"It is only {seen} long{'' if reason == 'too_short' else ' and holds no code'}."
+        return "There is no code in it that could be taken out."
+    return f"It is only {seen} long{'' if reason == 'too_short' else ', and nothing in it is marked as code'}."
 
 
 def _compiler_says(question: Question, seen: str) -> Iterator[str]:
-    piece = next(
-        ((language, code, found) for language, code in claimed_code(
-            question.response, question.language, question.task == "commit"
-        ) if (found := syntax.first_error(language, code))), None,
-    )  # fmt: skip
-    language, code, found = piece or (question.language, "", None)
+    """Who says it of which block, and the line it is about."""
+    blocks = list(claimed_code(question.response, question.language, question.task == "commit"))
+    found = ((number, language, code, syntax.first_error(language, code))
+             for number, (language, code) in enumerate(blocks, start=1))  # fmt: skip
+    number, language, code, problem = next((f for f in found if f[3]), (0, question.language, "", None))
+    where = f" of block {number} of {len(blocks)}" if len(blocks) > 1 and number else ""
     name = NAMES.get(language, language)
-    yield f"Python's compiler says: {seen}." if language == "python" else f"As {name} it does not parse: {seen}."
+    yield (
+        f"Python's compiler says{where}: {seen}." if language == "python" else f"{name}'s grammar says{where}: {seen}."
+    )
     lines = code.split("\n")
-    if found and found.judged and found.line <= len(lines) and (line := lines[found.line - 1].strip()):
-        yield f" The line is `{line[:120]}`."
+    if problem and problem.judged and problem.line <= len(lines) and (line := lines[problem.line - 1].strip()):
+        yield f" That line is `{line[:120]}`."
 
 
 def written(question: Question, counterpart: Mapping[str, Any], seed: int) -> tuple[str, str, str]:

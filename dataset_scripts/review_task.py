@@ -9,7 +9,6 @@ came of it, so that its response claims nothing that a reader could not know.
 """
 
 import ast
-import inspect
 import random
 import re
 from collections.abc import Mapping, Sequence
@@ -37,7 +36,7 @@ _ASKS = (
     "Review this {name} code. Give correctness and clarity from 0 to 10, say what you suggest, and write out the "
     "refined code.\n\nTask:\n{task}\n\nCode:\n{code}\n\n{run}",
     "Task:\n{task}\n\nSomebody solved it in {name}:\n{code}\n\n{run} How correct and how clear is it, each out of 10? "
-    "Make suggestions and carry them out.",
+    "Make suggestions, and give a refined version.",
     "You are reviewing a change before it is merged. What was asked for:\n{task}\n\nThe {name} code:\n{code}\n\n{run}"
     "\n\nScore correctness and clarity (0 to 10), list your suggestions, and give a refined version.",
 )
@@ -57,12 +56,14 @@ class Reviewed:
     """What came of a review: the review, or why there is none, or none that is kept.
 
     Attributes:
-        refined: what is said of the refined code besides the code; empty where it speaks for itself.
+        notes: what the static reviewer says of correctness, of clarity and of the refined code; of a teacher nothing.
+        broken: what a static review found; None of a teacher's.
     """
 
     review: Review | None
     reason: str | None
-    refined: str = ""
+    notes: tuple[str, str, str] = ("", "", "")
+    broken: int | None = None
 
 
 def code_of(row: Mapping[str, Any]) -> tuple[str, str] | None:
@@ -172,7 +173,7 @@ def _static_review(
     refined, mended = reading.refined.strip("\n"), [f for f in findings if f in reading.mended]
     suggestions = [_suggestion(some) for some in _by_rule(findings)]
     if refined != code:
-        suggestions.append("Layout: indentation, quotes, blanks and line breaks as the formatter of ruff sets them.")
+        suggestions = [*suggestions[: MAX_SUGGESTIONS - 1], f"Layout: {static_reviewer.layout(code, refined)}."]
     review = Review(
         correctness=correct, clarity=clear, suggestions=suggestions[:MAX_SUGGESTIONS], refined_code=refined
     )
@@ -180,9 +181,22 @@ def _static_review(
         return Reviewed(review, "contradicts_tests")
     if syntax.first_error("python", refined):
         return Reviewed(review, "refined_does_not_compile")
+    if findings and refined == code:
+        return Reviewed(review, "nothing_refined")
     if not reading.mended and not same_tree(code, refined):
         return Reviewed(review, "refined_differs")
-    return Reviewed(review, None, _of_the_refined(code, refined, len(mended), len(findings), verdict))
+    bugs, blemishes = (sorted({f.rule for f in findings if f.is_bug is kind}) for kind in (True, False))
+    blemishes += ["layout"] * bool(static_reviewer.poor_layout(code, refined))
+    ran = "its tests pass" if verdict == "ok" else "not run"
+    notes = (
+        f" ({'; '.join([ran, *_against(bugs)])})", "".join(f" ({each})" for each in _against(blemishes)),
+        _of_the_refined(code, refined, len(mended), len(findings), verdict),
+    )  # fmt: skip
+    return Reviewed(review, None, notes, len(findings))
+
+
+def _against(rules: Sequence[str]) -> list[str]:
+    return [f"against it: {', '.join(rules)}"] if rules else []
 
 
 def _by_rule(findings: Sequence[static_reviewer.Finding]) -> list[list[static_reviewer.Finding]]:
@@ -200,18 +214,16 @@ def _suggestion(some: Sequence[static_reviewer.Finding]) -> str:
 
 def _of_the_refined(code: str, refined: str, mended: int, found: int, verdict: str | None) -> str:
     if refined == code:
-        return (
-            "Nothing is changed." if not found else "Nothing is changed: the suggestions want the author's judgement."
-        )
+        return "Nothing is changed."
+    left = " The rest wants the author's judgement." if mended < found else ""
     if not mended:
-        return "Only the layout is changed; the syntax tree is the same."
-    left = "" if mended == found else " The others want the author's judgement."
+        return f"Only the layout is changed; the syntax tree is the same.{left}"
     ran = "" if verdict == "ok" else " The changed code was not run."
     return f"What can be mended safely is mended.{left}{ran}"
 
 
 def same_tree(one: str, other: str) -> bool:
-    """True where both parse to the same syntax tree, but for the indentation of docstrings."""
+    """True where both parse to the same syntax tree, but for blanks around the lines of docstrings."""
     trees = [syntax.python_tree(code) for code in (one, other)]
     return None not in trees and _dump(trees[0]) == _dump(trees[1])
 
@@ -219,7 +231,7 @@ def same_tree(one: str, other: str) -> bool:
 def _dump(tree: ast.Module) -> str:
     for node in ast.walk(tree):
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
-            node.value.value = inspect.cleandoc(node.value.value)
+            node.value.value = [line.strip() for line in node.value.value.strip().splitlines()]
     return ast.dump(tree)
 
 
@@ -252,6 +264,8 @@ def written(row: Mapping[str, Any], reviewed: Reviewed, verdict: str | None, see
         return instruction, ""
     review = reviewed.review
     listed = [f"{number}. {text.strip()}" for number, text in enumerate(review.suggestions, start=1)] or ["None."]
-    lines = [f"Correctness: {review.correctness}/10", f"Clarity: {review.clarity}/10", "", "Suggestions:", *listed]
-    refined = [reviewed.refined, ""] if reviewed.refined else []
+    correct, clear, refined = reviewed.notes
+    lines = [f"Correctness: {review.correctness}/10{correct}", f"Clarity: {review.clarity}/10{clear}"]
+    lines += ["", "Suggestions:", *listed]
+    refined = [refined, ""] if refined else []
     return instruction, "\n".join([*lines, "", "Refined code:", *refined, quoted(bare(review.refined_code), language)])

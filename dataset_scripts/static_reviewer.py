@@ -29,18 +29,18 @@ from artefacts import Refusal
 
 BUGS = (
     "B002", "B003", "B005", "B006", "B008", "B012", "B015", "B016", "B017", "B018", "B020", "B021", "B023", "B025",
-    "B029", "B030", "B031", "B032", "B035", "B904", "E721", "E722", "F502", "F503", "F504", "F505", "F506", "F507",
-    "F508", "F509", "F521", "F522", "F523", "F524", "F525", "F601", "F602", "F632", "F702", "F704", "F706", "F707",
-    "F811", "F821", "F822", "F823", "F901", "PLE", "SIM115", "W605",
+    "B029", "B030", "B031", "B032", "B035", "B904", "E722", "F502", "F503", "F504", "F505", "F506", "F507", "F508",
+    "F509", "F521", "F522", "F523", "F524", "F525", "F601", "F602", "F632", "F702", "F704", "F706", "F707", "F811",
+    "F821", "F822", "F823", "F901", "PLE", "SIM115", "W605",
 )  # fmt: skip
 CLARITY = (
     "B007", "B009", "B010", "B011", "B013", "B014", "B033", "C400", "C401", "C402", "C403", "C404", "C405", "C406",
     "C408", "C409", "C410", "C411", "C413", "C414", "C416", "C417", "C418", "C419", "E401", "E701", "E702", "E703",
-    "E711", "E712", "E713", "E714", "E731", "E741", "F401", "F541", "F841", "FLY002", "PERF401", "PERF403", "PIE790",
-    "PIE794", "PIE796", "PIE804", "PIE808", "PIE810", "PLR1711", "PLR1714", "PLR5501", "RET503", "RET504", "SIM101",
-    "SIM102", "SIM103", "SIM110", "SIM113", "SIM114", "SIM118", "SIM201", "SIM202", "SIM208", "SIM210", "SIM211",
-    "SIM212", "SIM220", "SIM221", "SIM222", "SIM223", "SIM300", "SIM401", "UP006", "UP007", "UP008", "UP015", "UP030",
-    "UP031", "UP032", "UP034", "UP035", "UP039", "UP045",
+    "E711", "E712", "E713", "E714", "E721", "E731", "E741", "F401", "F541", "F841", "FLY002", "PERF401", "PERF403",
+    "PIE790", "PIE794", "PIE796", "PIE804", "PIE808", "PIE810", "PLR1711", "PLR1714", "PLR5501", "RET503", "RET504",
+    "SIM101", "SIM102", "SIM103", "SIM110", "SIM113", "SIM114", "SIM118", "SIM201", "SIM202", "SIM208", "SIM210",
+    "SIM211", "SIM212", "SIM220", "SIM221", "SIM222", "SIM223", "SIM300", "SIM401", "UP006", "UP007", "UP008",
+    "UP030", "UP031", "UP032", "UP034", "UP035", "UP039", "UP045",
 )  # fmt: skip
 # What judges provide without an import, and the interpreter's own names
 _GIVEN = ("List", "Dict", "Set", "Tuple", "Optional", "Any", "Union", "TreeNode", "ListNode", "display", "get_ipython")
@@ -168,8 +168,13 @@ def correctness(findings: Collection[Finding], tests_pass: bool) -> int:
 
 def clarity(findings: Collection[Finding], code: str, refined: str) -> int:
     """0 to 10, see the head of this file."""
-    moved = layout_change(code, refined)
-    return max(1, 10 - len({f.rule for f in findings if not f.is_bug}) - (moved > 0.25) - (moved > 0.5))
+    return max(1, 10 - len({f.rule for f in findings if not f.is_bug}) - poor_layout(code, refined))
+
+
+def poor_layout(code: str, refined: str) -> int:
+    """0, 1 or 2: what layout costs in clarity."""
+    changed = layout_change(code, refined)
+    return (changed > 0.25) + (changed > 0.5)
 
 
 def layout_change(code: str, refined: str) -> float:
@@ -179,3 +184,23 @@ def layout_change(code: str, refined: str) -> float:
         return 0.0
     same = sum(block.size for block in difflib.SequenceMatcher(None, one, other, autojunk=False).get_matching_blocks())
     return 1 - same / len(one)
+
+
+def layout(code: str, refined: str) -> str:
+    """In words what the formatter changed."""
+    lines, after = code.split("\n"), refined.split("\n")
+    found = {
+        "blank lines around definitions": sum(not line.strip() for line in lines)
+        < sum(not li.strip() for li in after),
+        "double quotes": code.count("'") > refined.count("'"),
+        "four spaces of indentation": any("\t" in line or _indent(line) % 4 for line in lines if line.strip()),
+        "no blanks at the ends of lines": any(line != line.rstrip() for line in lines),
+        "lines of at most 88 characters": any(len(line) > 88 for line in lines) and len(after) > len(lines),
+        "fewer blank lines": sum(not line.strip() for line in lines) > sum(not li.strip() for li in after),
+    }
+    named = [what for what, holds in found.items() if holds] or ["blanks around operators and commas"]
+    return f"{', '.join(named[:-1])} and {named[-1]}" if len(named) > 1 else named[0]
+
+
+def _indent(line: str) -> int:
+    return len(line) - len(line.lstrip(" "))
