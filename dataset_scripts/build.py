@@ -101,6 +101,8 @@ def build(
             "`alchemist: teacher` in 08_customise, or name 05_evolve (docs/teachers.md).",
             file=sys.stderr,
         )
+    if missed := [said for name in named if (said := teacher.missed_by(name, STAGES[name], getattr(recipe, name)))]:
+        print(f"note: TEACHER={STATIC} asks nobody: {'; '.join(missed)} (docs/teachers.md).", file=sys.stderr)
     _check_models(recipe, teacher, {role for name in asking for role in STAGES[name].ROLES}, str(path))
     with _locked(folder):
         teacher.remember()
