@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Literal
 
 from pydantic import Field, PositiveInt, create_model
@@ -23,6 +24,7 @@ from artefacts import Refusal, StrictModel, code_key, command_line, read_json, r
 from dataset_scripts import (
     clean,
     collect,
+    comprehend,
     customise,
     decontaminate,
     dedup,
@@ -43,6 +45,7 @@ STAGES = {
     "03_clean": clean,
     "04_decontaminate": decontaminate,
     "05_evolve": evolve,
+    "06_comprehend": comprehend,
     "07_recheck": recheck,
     "08_customise": customise,
     "09_mixture": mixture,
@@ -98,6 +101,8 @@ def build(
             "`alchemist: teacher` in 08_customise, or name 05_evolve (docs/teachers.md).",
             file=sys.stderr,
         )
+    if missed := [said for name in named if (said := teacher.missed_by(name, STAGES[name], getattr(recipe, name)))]:
+        print(f"note: TEACHER={STATIC} asks nobody: {'; '.join(missed)} (docs/teachers.md).", file=sys.stderr)
     _check_models(recipe, teacher, {role for name in asking for role in STAGES[name].ROLES}, str(path))
     with _locked(folder):
         teacher.remember()
@@ -126,9 +131,15 @@ def _read(path: Path) -> MixtureHead:
     for name in STAGES:
         if name in values and values[name] is None:
             raise Refusal(f"{path}: the key '{name}' is empty; write its settings ({{}} for none), or leave it out.")
+        for other, wanted_by in _also_read(STAGES[name], getattr(recipe, name)).items():
+            if other in STAGES and getattr(recipe, other) is None:
+                raise Refusal(
+                    f"{path}: {name}.{wanted_by} reads {other}, which this mixture does not name; name it, or leave "
+                    f"{wanted_by} out."
+                )
     for name in getattr(recipe, "04_decontaminate").benchmarks if "04_decontaminate" in values else ():
         benchmarks.module(name, str(path))  # a misspelt one costs no stage
-    _check_new_rows([name for name in STAGES if name in values], str(path))
+    recheck.check([name for name in STAGES if name in values], str(path))
     final = getattr(recipe, "09_mixture")
     mixture.check(final, str(path))
     if final.alchemist_share > 0 and getattr(recipe, "08_customise") is None:
@@ -138,25 +149,9 @@ def _read(path: Path) -> MixtureHead:
     return recipe
 
 
-def _check_new_rows(named: list[str], where: str) -> None:
-    """Rows that the project makes pass what the sources' rows pass.
-
-    Raises:
-        Refusal: they would not, or there are none, or nothing would be asked of them.
-    """
-    makers = [name for name in recheck.MAKERS if name in named]
-    if makers and "07_recheck" not in named:
-        raise Refusal(
-            f"{where}: {makers[0]} makes rows that nobody has searched for secrets or compared with the benchmarks; "
-            "add `07_recheck: {}`."
-        )
-    if "07_recheck" in named and not makers:
-        raise Refusal(f"{where}: 07_recheck looks at new rows, and no stage makes any; leave it out.")
-    if "07_recheck" in named and not set(recheck.REPEATED) & set(named):
-        raise Refusal(
-            f"{where}: 07_recheck repeats {', '.join(recheck.REPEATED)} by their settings, and the file has none of "
-            "them; name one."
-        )
+def _also_read(module: ModuleType, config: StrictModel | None) -> dict[str, str]:
+    """Stages that a stage reads besides the one before -> the key of its settings that wants them."""
+    return module.reads(config) if config is not None and hasattr(module, "reads") else {}
 
 
 def _collect(recipe: MixtureHead, folder: Path, where: str) -> Path:
@@ -247,6 +242,7 @@ def _run(
         extra["checks"] = config["checks"] = {name: facts["checks"] for name, facts in noted.items()}
     if hasattr(module, "inputs"):
         inputs += module.inputs(own)
+    inputs += [manifest(folder / other)["digest"] for other in _also_read(module, own)]
     key = code_key(modules, config, module.PINS, inputs)
     prepared = functools.cache(lambda: _prepare(name, key, recipe, folder, source, engine, where))
     asked, final = {}, key

@@ -9,16 +9,11 @@ by 03_clean, 02_dedup and 04_decontaminate, with their settings in the same mixt
 not name is not repeated. Cleaning comes first here: what is rejected for other reasons was searched for secrets by
 then, and no row is lost to a twin that cleaning rejects. Reasons and facts are those of the three stages.
 
-An evolved row faces every check of cleaning. Those of comprehension tasks speak about code, good and bad:
-
-    task                    checked for               not for
-    instruction_evolution   refusal                   code and its form: the response is an instruction
-    data_filtering          refusal, code compiles    length: it may be a letter; the bad code is in the instruction
-    code_review             refusal, code compiles    names and form: the code is a part, as its parent's was
-
-Secrets, addresses and rows' own tests are looked at in every row. A row of a comprehension task repeats its parents'
-texts on purpose, so it is compared with rows of its own task alone; with the benchmarks it is compared as a whole, for
-data filtering learns from rows that cleaning had rejected and decontamination never saw.
+An evolved row faces every check of cleaning; rows of comprehension tasks, which speak about good and bad code, those
+that fit them (`comprehend.CHECKS`). Secrets, addresses, refusals and rows' own tests are looked at in every row. A row
+of a comprehension task repeats its parents' texts on purpose, so it is compared with rows of its own task alone; with
+the benchmarks it is compared as a whole, for data filtering learns from rows that cleaning had rejected and
+decontamination never saw.
 """
 
 import functools
@@ -28,8 +23,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from artefacts import StrictModel
-from dataset_scripts import clean, decontaminate, dedup, evolve
+from artefacts import Refusal, StrictModel
+from dataset_scripts import clean, comprehend, decontaminate, dedup, evolve
 from dataset_scripts.schema import COMPREHENSION_TASKS
 from dataset_scripts.sources import CHECKS, Check
 from dataset_scripts.stage import Prepared, Rows
@@ -38,11 +33,9 @@ PINS = tuple(dict.fromkeys((*clean.PINS, *dedup.PINS, *decontaminate.PINS)))
 FACTS = pa.schema([*clean.FACTS, *dedup.FACTS, *decontaminate.FACTS])  # null on rows of sources
 MAKERS = ("05_evolve", "06_comprehend")  # stages that make rows
 REPEATED = ("02_dedup", "03_clean", "04_decontaminate")
-CHECKS_OF: Mapping[str, tuple[Check, ...]] = {  # source of new rows -> the checks of cleaning that fit them
-    evolve.SOURCE: CHECKS,
-    "instruction_evolution": ("refusal",),
-    "data_filtering": ("refusal", "compiles"),
-    "code_review": ("refusal", "compiles"),
+CHECKS_OF: Mapping[str, frozenset[Check]] = {  # source of new rows -> the checks of cleaning that fit them
+    evolve.SOURCE: frozenset(CHECKS),
+    **{task: frozenset({"refusal", *checks}) for task, checks in comprehend.CHECKS.items()},
 }
 _READ = [*dedup.READ, "source", "language", "task"]
 
@@ -57,6 +50,30 @@ class Settings(StrictModel):
     dedup: dedup.Config | None
     clean: clean.Config | None
     decontaminate: decontaminate.Config | None
+
+
+def check(named: list[str], where: str) -> None:
+    """Every mixture with new rows has them checked.
+
+    Args:
+        named: stages of the mixture file.
+
+    Raises:
+        Refusal: it has not, or there are no new rows, or nothing would be asked of them.
+    """
+    makers = [name for name in MAKERS if name in named]
+    if makers and "07_recheck" not in named:
+        raise Refusal(
+            f"{where}: {makers[0]} makes rows that nobody has searched for secrets or compared with the benchmarks; "
+            "add `07_recheck: {}`."
+        )
+    if "07_recheck" in named and not makers:
+        raise Refusal(f"{where}: 07_recheck looks at new rows, and no stage makes any; leave it out.")
+    if "07_recheck" in named and not set(REPEATED) & set(named):
+        raise Refusal(
+            f"{where}: 07_recheck repeats {', '.join(REPEATED)} by their settings, and the file has none of them; "
+            "name one."
+        )
 
 
 def is_new(source: str) -> bool:

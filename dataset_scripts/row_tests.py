@@ -14,7 +14,7 @@ rejects by it. Limits are CPU time and memory, so that a busy machine changes no
 
 import ast
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -87,27 +87,43 @@ def statuses(config: Config, folder: Path, source: Path, workers: int | None = N
     Raises:
         Refusal: there is no sandbox on this machine.
     """
-    record = folder.parent / RECORD
+    try:
+        return judged(config, folder.parent / RECORD, _rows(folder, source), workers)
+    except sandbox.SandboxError as error:
+        raise Refusal(f"03_clean.row_tests: {error}") from None
+
+
+def judged(
+    config: Config, record: Path, rows: Iterable[tuple[str, str, str | None]], workers: int | None = None
+) -> dict[str, str]:
+    """Row id -> status of `rows`, (id, response, tests); see `job_of`. What is not on `record` yet is run and added.
+
+    Raises:
+        SandboxError: there is no sandbox on this machine.
+    """
     known = _read(record)
     keys, missing = {}, {}
-    for row_id, response, tests in _rows(folder, source):
+    for row_id, response, tests in rows:
         if job := job_of(response, tests, config):
             keys[row_id] = key = key_of(job)
             if key not in known:
                 missing[key] = job
-    try:
-        known |= dict(_run(record, missing, workers))
-    except sandbox.SandboxError as error:
-        raise Refusal(f"03_clean.row_tests: {error}") from None
+    known |= dict(_run(record, missing, workers))
     return {row_id: known[key] for row_id, key in keys.items() if key in known}
 
 
-def _rows(folder: Path, source: Path) -> Iterator[tuple[str, str, str | None]]:
+def tests_of(folder: Path, ids: Collection[str] | None = None) -> dict[str, str]:
+    """Row id -> its tests as 01_sources keeps them, where it brings any; of `ids`, or of all rows."""
     tests: dict[str, str] = {}
     for path in shards(folder / "01_sources", "facts"):
         facts = pq.read_table(path, columns=["id", "tests"])
-        tests |= {i: t for i, t in zip(*(facts[c].to_pylist() for c in ("id", "tests")), strict=True) if t}
-    rows = read_rows(source, columns=["id", "response"])
+        found = zip(*(facts[column].to_pylist() for column in ("id", "tests")), strict=True)
+        tests |= {i: t for i, t in found if t and (ids is None or i in ids)}
+    return tests
+
+
+def _rows(folder: Path, source: Path) -> Iterator[tuple[str, str, str | None]]:
+    tests, rows = tests_of(folder), read_rows(source, columns=["id", "response"])
     for row_id, response in zip(rows["id"].to_pylist(), rows["response"].to_pylist(), strict=True):
         yield row_id, response, tests.get(row_id)
 

@@ -23,6 +23,11 @@ from llm import Answers, Client, Profile, load, plan, plan_table
 
 TEACHERS = ROOT / "recipes/teachers"
 STATIC = "static"
+WITHOUT_TEACHER = {  # what a stage that would ask does where nobody is asked
+    "05_evolve": "makes no rows",
+    "06_comprehend": "has ruff review, and Python alone",
+    "08_customise": "has static prompts alone",
+}
 
 
 class Teacher:
@@ -68,6 +73,12 @@ class Teacher:
     def asked_by(self, module: ModuleType, config: Any) -> bool:
         """True when this stage asks somebody, under this configuration and this teacher."""
         return self.profile is not None and hasattr(module, "conversations") and module.asks(config)
+
+    def missed_by(self, name: str, module: ModuleType, config: Any) -> str | None:
+        """What a stage that would ask does instead, where nobody is asked; None where it asks or would not."""
+        if self.profile is not None or not hasattr(module, "conversations") or not module.asks(config):
+            return None
+        return f"{name} {WITHOUT_TEACHER[name]}"
 
     def shape(self, module: ModuleType) -> dict[str, Any]:
         """What of the profile shapes a stage's answers: part of its key."""

@@ -1,0 +1,297 @@
+"""Comprehension task: data filtering - what is wrong with an answer, if anything, and how a good one looks.
+
+reads   rows that 03_clean rejected, with its findings, and accepted rows; writes nothing
+
+The four kinds of poor answers that the AlchemistCoder paper filters out and teaches (arXiv 2405.19265, section 2.3):
+A too short, B does not compile, C unclear, D disorganised; and as controls, answers of which none of it holds.
+
+    03_clean/rejected --one kind, by a named finding--> poor answer --most alike, same language--> accepted counterpart
+    stage before      --as long, in its language, fenced or not like poor ones--> good answer --likewise--> counterpart
+
+A row asks which kind it is, and for an answer to the counterpart's own task; the response says the kind, quotes what
+the compiler, parser or detector said, and gives the counterpart. Controls are asked for a counterpart just the same,
+lest the question give the label away. The order of the options is shuffled by seed. Rows with findings of two kinds,
+or of another kind (a refusal, another language, failed tests), have no one label and are left out.
+"""
+
+import random
+import re
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from dataset_scripts import asked_language, clean, detectors, syntax
+from dataset_scripts.counterparts import MAX_CHARS, Accepted, nearest, quoted
+from dataset_scripts.facts_of_code import claimed_code, code_blocks, python_of
+from dataset_scripts.licences import combined
+from dataset_scripts.sample import order
+from dataset_scripts.sources import CHECKS
+from dataset_scripts.stage import shards
+from dataset_scripts.static_alchemist import NAMES
+
+TASK = "data_filtering"
+KIND_OF = {  # reason of 03_clean -> kind
+    "too_short_without_code": "too_short", "too_short": "too_short", "no_code": "too_short",
+    "does_not_compile": "uncompilable", "placeholder_code": "unclear", "undefined_names": "unclear",
+    "no_asked_function": "disorganised", "code_mixed_with_prose": "disorganised",
+}  # fmt: skip
+GOOD = "none"
+KINDS = ("too_short", "uncompilable", "unclear", "disorganised", GOOD)
+_OPTIONS = {
+    "too_short": ("It is too short.", "There is next to nothing in it."),
+    "uncompilable": ("Its code does not compile.", "Its code is not valid: a compiler turns it down."),
+    "unclear": (
+        "Its code is unclear: parts are left out, or names come from nowhere.",
+        "One cannot tell what its code does, as parts or definitions are missing.",
+    ),
+    "disorganised": (
+        "It is disorganised: not in the form that was asked for, or code and prose run into each other.",
+        "Its form is wrong: no function where one was asked for, or no telling code from prose.",
+    ),
+    GOOD: ("None of these.", "It has none of these faults."),
+}
+_QUESTIONS = (
+    "Somebody collects answers to learn programming from. Which of the options holds for this one?\n\n"
+    "Task:\n{task}\n\nAnswer:\n{answer}\n\n{options}\n\nName the letter and say what shows it. Then answer this task "
+    "without such a fault:\n\n{other}",
+    "Check an answer before it goes into a data set for training.\n\nThe task was:\n{task}\n\nThe answer is:\n"
+    "{answer}\n\nWhich of these faults does it have?\n{options}\n\nChoose one letter and give the "
+    "evidence. After that, answer the following task, and avoid all of these faults:\n\n{other}",
+    "Task:\n{task}\n\nAnswer:\n{answer}\n\nHas this answer one of these faults? Pick one:\n{options}\n\nSay why. Then "
+    "show how to do without them, by answering this one:\n\n{other}",
+)
+_TURNS = ("An answer to the second task:", "And this is how the other task can be answered:", "The other task, done:")
+MIN_SIMILARITY = 0.15  # cosine below which an accepted row is no counterpart
+_CUT = 80  # so many characters of what they saw do detectors quote
+_CHECKED = clean.Config(min_response_chars=40, detectors=list(detectors.DETECTORS))
+
+
+@dataclass(frozen=True)
+class Question:
+    """A poor answer, or a control, and the accepted counterpart behind which the new row stands.
+
+    Attributes:
+        kind: of KINDS.
+        finding: `reason: what was seen`, of 03_clean; empty for controls.
+        similarity: cosine of both instructions.
+    """
+
+    id: str
+    instruction: str
+    response: str
+    task: str
+    licence: str
+    language: str
+    kind: str
+    finding: str
+    counterpart_id: str
+    similarity: float
+
+
+def kind_of(findings: Collection[str]) -> str | None:
+    """The one kind that all findings of a row are of; None where they are of two, or of another.
+
+    >>> kind_of(["does_not_compile: line 2: invalid syntax"]), kind_of(["refusal: I cannot", "no_code: 50 characters"])
+    ('uncompilable', None)
+    """
+    kinds = {KIND_OF.get(finding.partition(":")[0]) for finding in findings}
+    if any(finding.endswith("too much to parse") for finding in findings):
+        return None  # nobody judged it
+    return kinds.pop() if len(kinds) == 1 else None
+
+
+def poor_rows(cleaned: Path) -> tuple[dict[str, list[tuple[str, str]]], Counter]:
+    """Kind -> (id, finding) of the rows that 03_clean rejected for it; and why others are left out, counted."""
+    by_kind: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    left_out: Counter[str] = Counter()
+    findings = findings_of(cleaned)
+    for path in shards(cleaned, "rejected"):
+        table = pq.read_table(path, columns=["id", "reason", "instruction", "response"])
+        sizes = [pc.utf8_length(table[name]).to_pylist() for name in ("instruction", "response")]
+        for row_id, reason, *chars in zip(table["id"].to_pylist(), table["reason"].to_pylist(), *sizes, strict=True):
+            kind = kind_of(findings[row_id])
+            if None in chars:
+                left_out["text_withheld"] += 1
+            elif kind is None:
+                left_out["of_another_kind" if reason not in KIND_OF else "of_two_kinds"] += 1
+            elif max(chars) > MAX_CHARS:
+                left_out["too_long"] += 1
+            else:
+                by_kind[kind].append((row_id, next(f for f in findings[row_id] if f.startswith(f"{reason}:"))))
+    return by_kind, left_out
+
+
+def findings_of(cleaned: Path) -> dict[str, list[str]]:
+    """Row id -> what 03_clean found against it, for rows with findings."""
+    found = {}
+    for path in shards(cleaned, "facts"):
+        facts = pq.read_table(path, columns=["id", "findings"])
+        some = facts.filter(pc.greater(pc.list_value_length(facts["findings"]), 0))
+        found |= dict(zip(some["id"].to_pylist(), some["findings"].to_pylist(), strict=True))
+    return found
+
+
+def texts_of(folder: Path, kind: str, ids: Collection[str]) -> dict[str, dict[str, Any]]:
+    """Whole rows of a stage by their ids, read shard by shard."""
+    wanted = pa.array(sorted(ids), pa.string())
+    found = {}
+    for path in shards(folder, kind) if ids else ():
+        table = pq.read_table(path)
+        found |= {row["id"]: row for row in table.filter(pc.is_in(table["id"], wanted)).to_pylist()}
+    return found
+
+
+def questions(
+    cleaned: Path, source: Path, accepted: Accepted, max_rows: int, seed: int, name: str
+) -> tuple[dict[str, Question], dict[str, Any]]:
+    """Counterpart's id -> the question that stands behind it; and what the manifest should say of them.
+
+    Every kind gets a fifth of `max_rows`, as far as there are rows; samples are nested and seeded. Each accepted row
+    is the counterpart of one question.
+    """
+    by_kind, left_out = poor_rows(cleaned)
+    per_kind = {kind: max_rows // len(KINDS) + (n < max_rows % len(KINDS)) for n, kind in enumerate(KINDS)}
+    chosen = {
+        kind: sorted(by_kind[kind], key=lambda pair: order(pair[0], seed))[: per_kind[kind]] for kind in KINDS[:-1]
+    }
+    texts = texts_of(cleaned, "rejected", {row_id for pairs in chosen.values() for row_id, _ in pairs})
+    asked = [(kind, finding, texts[row_id]) for kind in KINDS[:-1] for row_id, finding in chosen[kind]]
+    wanted = min(per_kind[GOOD], max(map(len, chosen.values())))
+    controls = like(accepted, [row for kind, _, row in asked if kind != "too_short"] or texts.values(), wanted, seed)
+    good = texts_of(source, "kept", {accepted.ids[index] for index in controls})
+    asked += [(GOOD, "", good[accepted.ids[index]]) for index in controls]
+
+    used = set(good)  # a control is no counterpart
+    found: dict[str, Question] = {}
+    languages = [_language(row) for _, _, row in asked]
+    candidates = nearest(accepted, [row["instruction"] for *_, row in asked], languages, name)
+    for (kind, finding, row), language, near in zip(asked, languages, candidates, strict=True):
+        free = [pair for pair in near if accepted.ids[pair[0]] not in used and pair[1] >= MIN_SIMILARITY]
+        best = next((pair for pair in free if combined((row["license"], accepted.licences[pair[0]]))), None)
+        if best is None:
+            left_out["no_counterpart" if not free else "licences_apart"] += 1
+            continue
+        index, similarity = best
+        used.add(accepted.ids[index])
+        found[accepted.ids[index]] = Question(
+            row["id"], row["instruction"], row["response"], row["task"], row["license"],
+            language or accepted.languages[index], kind, finding, accepted.ids[index], similarity,
+        )  # fmt: skip
+    counts = Counter(question.kind for question in found.values())
+    notes = {
+        "rows": len(found), "rows_by_label": {kind: counts[kind] for kind in KINDS},
+        "short_by_label": {kind: per_kind[kind] - counts[kind] for kind in KINDS if per_kind[kind] > counts[kind]},
+        "left_out": dict(sorted(left_out.items())),
+    }  # fmt: skip
+    return found, notes
+
+
+def _language(row: Mapping[str, Any]) -> str | None:
+    if row["language"] in syntax.LANGUAGES:
+        return row["language"]
+    asked = asked_language.asked_language(row["instruction"])
+    return asked if asked in syntax.LANGUAGES else None
+
+
+def like(accepted: Accepted, models: Collection[Mapping[str, Any]], wanted: int, seed: int) -> list[int]:
+    """Indices of accepted rows that resemble `models` in language, in having fences, and in length (by powers of two).
+
+    So that neither length nor form tells a good answer from a poor one. Where there is none in the same language, one
+    in any language is taken; where there is none at all, the next model has its turn.
+    """
+    buckets: dict[tuple, list[int]] = defaultdict(list)
+    for index in sorted(range(len(accepted)), key=lambda i: order(accepted.ids[i], seed), reverse=True):
+        size = accepted.chars[index].bit_length()
+        buckets[accepted.languages[index], accepted.fenced[index], size].append(index)
+        buckets[None, accepted.fenced[index], size].append(index)
+    taken: dict[int, None] = {}
+    models = sorted(models, key=lambda row: order(row["id"], seed))
+    turn = misses = 0
+    while len(taken) < wanted and misses < len(models):
+        row = models[turn % len(models)]
+        shape = ("```" in row["response"], len(row["response"]).bit_length())
+        turn, misses = turn + 1, misses + 1
+        for bucket in (buckets[row["language"], *shape], buckets[None, *shape]):
+            while bucket and misses:
+                if (index := bucket.pop()) not in taken:
+                    taken[index], misses = None, 0
+    return list(taken)
+
+
+def is_good(row: Mapping[str, Any]) -> bool:
+    """True when not one check of cleaning, with all its detectors, has anything against the row."""
+    seen = clean.Row(
+        row["instruction"], row["response"], row["language"], row["task"], python_of(row["response"]), None
+    )
+    if seen.python and not code_blocks(row["response"]) and not detectors.has_statement(seen.python.tree):
+        return False  # a lone expression may be of any language
+    return next(clean.findings(seen, CHECKS, _CHECKED), None) is None
+
+
+def evidence(question: Question) -> str:
+    """What shows the label, in one or two sentences that quote the compiler, parser or detector."""
+    reason, _, seen = question.finding.partition(": ")
+    seen = f"{seen} ..." if len(seen) == _CUT else seen
+    name = NAMES.get(question.language, question.language)
+    if question.kind == GOOD:
+        judge = "Python's compiler accepts its code" if question.language == "python" else f"Its code parses as {name}"
+        return f"{judge}, no remark stands in for code, and code and prose are kept apart."
+    if reason == "does_not_compile":
+        return "".join(_compiler_says(question, seen))
+    if reason == "placeholder_code":
+        return f"A block holds nothing but the remark `{seen}` where its code should be."
+    if reason == "undefined_names":
+        names = [f"`{name}`" for name in seen.split(", ")]
+        said = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+        return f"Its code uses {said}, which nothing defines or imports."
+    if reason == "no_asked_function":
+        return f"The task says “{seen}”, and the answer defines none."
+    if reason == "code_mixed_with_prose":
+        return f"The sentence “{seen}” stands beside the code with nothing to part them."
+    if reason == "no_code":
+        return "There is no code in it that could be taken out."
+    return f"It is only {seen} long{'' if reason == 'too_short' else ', and nothing in it is marked as code'}."
+
+
+def _compiler_says(question: Question, seen: str) -> Iterator[str]:
+    """Who says it of which block, and the line it is about."""
+    blocks = list(claimed_code(question.response, question.language, question.task == "commit"))
+    found = ((number, language, code, syntax.first_error(language, code))
+             for number, (language, code) in enumerate(blocks, start=1))  # fmt: skip
+    number, language, code, problem = next((f for f in found if f[3]), (0, question.language, "", None))
+    where = f" of block {number} of {len(blocks)}" if len(blocks) > 1 and number else ""
+    name = NAMES.get(language, language)
+    yield (
+        f"Python's compiler says{where}: {seen}." if language == "python" else f"{name}'s grammar says{where}: {seen}."
+    )
+    lines = code.split("\n")
+    if problem and problem.judged and problem.line <= len(lines) and (line := lines[problem.line - 1].strip()):
+        yield f" That line is `{line[:120]}`."
+
+
+def written(question: Question, counterpart: Mapping[str, Any], seed: int) -> tuple[str, str, str]:
+    """(instruction, response, letter) of a question; wording and order of the options by seed."""
+    chance = random.Random(f"{TASK}:{seed}:{question.id}")
+    kinds = chance.sample(KINDS, len(KINDS))
+    letters = dict(zip(kinds, "ABCDE", strict=True))
+    options = {kind: chance.choice(_OPTIONS[kind]) for kind in KINDS}
+    instruction = chance.choice(_QUESTIONS).format(
+        task=quoted(question.instruction), answer=quoted(question.response),
+        options="\n".join(f"{letters[kind]}. {options[kind]}" for kind in kinds),
+        other=counterpart["instruction"].strip(),
+    )  # fmt: skip
+    letter = letters[question.kind]
+    answer = f"**{letter}.** {options[question.kind]} {evidence(question)}"
+    return instruction, f"{answer}\n\n{chance.choice(_TURNS)}\n\n{_shown(counterpart)}", letter
+
+
+def _shown(row: Mapping[str, Any]) -> str:
+    """The response as it is, within a fence where it is bare code."""
+    response = re.sub(r"\A\s*\n|\s+\Z", "", row["response"])
+    return response if code_blocks(response) else quoted(response, row["language"])
