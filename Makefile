@@ -120,11 +120,11 @@ report: install ## one static page of the built MIXTURE and its runs: figures, r
 peek: mixture ## five rows before and after harmonising, rejected rows, the funnel
 	@$(PY) -m analysis.peek $(BUILD)/$(MIXTURE)
 
-# training: RECIPE=full|lora|qlora DRY_RUN=1 NPROC= NNODES= BASE= DATA= OUTPUT= FRESH=1 (docs/training.md)
+# training: RECIPE=full|lora|qlora DRY_RUN=1 NPROC= NNODES= BASE= DATA= DATA_CONFIG= OUTPUT= FRESH=1 (docs/training.md)
 RECIPE ?= full
 FRESH_FLAG = $(if $(filter-out 0,$(FRESH)),--fresh)
 LAUNCH_FLAGS = $(if $(NPROC),--nproc $(NPROC)) $(if $(NNODES),--nnodes $(NNODES)) $(if $(BASE),--base $(BASE)) \
-	$(if $(DATA),--data $(DATA)) $(if $(OUTPUT),--output $(OUTPUT)) $(FRESH_FLAG) $(if $(filter-out 0,$(DRY_RUN)),--dry-run)
+	$(if $(DATA),--data $(DATA)) $(if $(DATA_CONFIG),--data-config $(DATA_CONFIG)) $(if $(OUTPUT),--output $(OUTPUT)) $(FRESH_FLAG) $(if $(filter-out 0,$(DRY_RUN)),--dry-run)
 
 train-l7b: install ## fine-tune Llama-2-7B: plan, rows, launch (RECIPE=full|lora|qlora, DRY_RUN=1: the plan alone)
 	@$(PY) -m recipes.launch recipes/sft/llama2-7b/$(RECIPE).yaml $(LAUNCH_FLAGS)
@@ -137,6 +137,12 @@ train-ds67b: install ## the same of DeepSeek-Coder-6.7B
 
 train-octocoder: install ## OctoCoder: StarCoder-15B, LoRA on 8-bit weights, by OctoPack's figures
 	@$(PY) -m recipes.launch recipes/sft/starcoder-15b/lora8bit.yaml $(LAUNCH_FLAGS)
+
+convert-codegeex2: install ## CodeGeeX2-6B -> native GLM architecture, no remote code (FROM=owner/name@commit or a folder)
+	@$(PY) -m recipes.convert_codegeex2 "$(or $(FROM),THUDM/codegeex2-6b)" $(BUILD)/models/codegeex2-6b
+
+train-octogeex: install ## OctoGeeX: the converted CodeGeeX2-6B, every weight, by OctoPack's figures
+	@$(PY) -m recipes.launch recipes/sft/codegeex2-6b/full.yaml $(LAUNCH_FLAGS)
 
 merge-l7b: install ## adapters of RECIPE=lora|qlora into one model (build/runs/<run>/merged)
 	@$(PY) -m recipes.merge $(or $(OUTPUT),$(BUILD)/runs/llama2-7b-$(RECIPE))
@@ -164,6 +170,9 @@ chat-ds67b: install ## the same of DeepSeek-Coder-6.7B
 
 chat-octocoder: install ## the same of OctoCoder
 	@$(PY) -m recipes.chat $(or $(OUTPUT),$(BUILD)/runs/starcoder-15b-lora8bit)
+
+chat-octogeex: install ## the same of OctoGeeX
+	@$(PY) -m recipes.chat $(or $(OUTPUT),$(BUILD)/runs/codegeex2-6b-full)
 
 rebuild: install ## train a published run again and compare the weights (MODEL=owner/name@commit or a folder; BASE= DATA=)
 	@$(PY) -m recipes.rebuild "$(MODEL)" $(if $(BASE),--base $(BASE)) $(if $(DATA),--data $(DATA))

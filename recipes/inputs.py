@@ -6,7 +6,7 @@ reads   a dataset repository and a base model, each a folder or a Hub id; writes
 from pathlib import Path
 from typing import Any
 
-from artefacts import Refusal, hash_of, sha256_of_file
+from artefacts import Refusal, hash_of, read_json, sha256_of_file
 from recipes.recipe import CHAT_TEMPLATES, Recipe
 
 COLUMNS = ("id", "source", "license", "instruction", "response", "alchemist_prompt", "parents")
@@ -35,7 +35,8 @@ def data_revision(recipe: Recipe) -> str:
         return digest_of_folder(folder)
     if folder.is_dir() or is_local(recipe.data):
         raise Refusal(
-            f"data '{recipe.data}': no dataset repository there (README.md is missing); run `make mixture` first."
+            f"data '{recipe.data}': no dataset repository there (README.md is missing); run `make data "
+            "MIXTURE=<name>` first."
         )
     return recipe.data_revision or _commit_on_hub("data", recipe.data)
 
@@ -49,11 +50,36 @@ def pin(recipe: Recipe) -> Recipe:
     pinned = {}
     if not Path(recipe.base).is_dir() and not recipe.base_revision:
         if is_local(recipe.base):
-            raise Refusal(f"base '{recipe.base}': there is no such folder; run `make base-model` first.")
+            raise Refusal(
+                f"base '{recipe.base}': there is no such folder; run `make base-model` (SmolLM2) or `make "
+                "convert-codegeex2` (CodeGeeX2) first."
+            )
         pinned["base_revision"] = _commit_on_hub("base", recipe.base)
     if not Path(recipe.data).is_dir() and not is_local(recipe.data) and not recipe.data_revision:
         pinned["data_revision"] = _commit_on_hub("data", recipe.data)
     return recipe.model_copy(update=pinned)
+
+
+def refuse_missing_commits(recipe: Recipe) -> None:
+    """Ask the Hub for the commits that a pinned recipe names, before anything is downloaded.
+
+    Raises:
+        Refusal: a repository or its commit is not there.
+    """
+    from huggingface_hub import HfApi
+
+    api = HfApi()
+    asked = (
+        ("data", recipe.data, recipe.data_revision, api.dataset_info),
+        ("base", recipe.base, recipe.base_revision, api.model_info),
+    )
+    for what, name, commit, info in asked:
+        if commit and not Path(name).is_dir():
+            try:
+                info(name, revision=commit, timeout=20)
+            except Exception as error:  # whatever the client raises, the sentence is the same
+                said = type(error).__name__
+                raise Refusal(f"{what} '{name}' at {commit}: the Hub does not give it ({said}).") from None
 
 
 def _commit_on_hub(what: str, name: str) -> str:
@@ -73,6 +99,17 @@ def _commit_on_hub(what: str, name: str) -> str:
         said = type(error).__name__
         raise Refusal(f"{what} '{name}': no such folder, and the Hub does not give it ({said}).") from None
     return info.sha
+
+
+def config_on_hub(recipe: Recipe) -> dict[str, Any] | None:
+    """The config.json of a base on the Hub, None where the Hub does not give it."""
+    from huggingface_hub import hf_hub_download
+
+    try:
+        path = hf_hub_download(recipe.base, "config.json", revision=recipe.base_revision, etag_timeout=20)
+    except Exception:  # whatever the client raises: the caller says what it knows instead
+        return None
+    return read_json(Path(path))
 
 
 def base_digest(recipe: Recipe) -> str:
@@ -114,11 +151,11 @@ def load_tokenizer(recipe: Recipe) -> Any:
     return tokenizer
 
 
-def read_rows(recipe: Recipe, revision: str, cache: Path) -> Any:
-    """The split `train` of the mixture, through the same call for a folder and for the Hub.
+def read_splits(recipe: Recipe, revision: str, cache: Path) -> dict[str, Any]:
+    """The splits `train` and, where the mixture has one, `test`, through the same call for a folder and for the Hub.
 
     Raises:
-        Refusal: the configuration or a column is missing, or there is no row.
+        Refusal: the configuration, the split `train` or a column is missing, or a split holds no row.
     """
     import datasets
 
@@ -127,22 +164,30 @@ def read_rows(recipe: Recipe, revision: str, cache: Path) -> Any:
     options = {"cache_dir": str(cache / revision[:16])} if is_folder else {"revision": revision}
     where = f"data '{recipe.data}', configuration '{recipe.data_config}'"
     try:
-        rows = datasets.load_dataset(recipe.data, recipe.data_config, split="train", **options)
+        builder = datasets.load_dataset_builder(recipe.data, recipe.data_config, **options)
+        builder.download_and_prepare()
     except (ValueError, FileNotFoundError, datasets.exceptions.DatasetGenerationError) as error:
-        if "corresponds to no data" in str(error):  # what datasets says of a split without a row
-            rows = ()
-        else:
-            said = " ".join(str(error).split())[:200]
-            raise Refusal(f"{where}: the split 'train' cannot be read ({said}).") from None
-    if not len(rows):
-        raise Refusal(f"{where}: the split 'train' holds no row; the mixture's ledger says what rejected them.")
-    missing = [name for name in COLUMNS if name not in rows.column_names]
-    if missing:
-        found = ", ".join(rows.column_names)
-        raise Refusal(
-            f"{where}: the column '{missing[0]}' is missing (found: {found}); `make dataset` publishes what is read."
-        )
-    return rows
+        said = " ".join(str(error.__cause__ or error).split())[:200]
+        if "BatchSize must be greater than 0" in said:  # what pyarrow says of a Parquet file without a row
+            said = "one of its Parquet files holds no row"
+        raise Refusal(f"{where}: it cannot be read ({said}).") from None
+    found: dict[str, Any] = {}
+    for split in ("train", "test"):
+        size = builder.info.splits.get(split)
+        if size is None and split == "train":
+            raise Refusal(f"{where}: there is no split 'train' (found: {', '.join(builder.info.splits)}).")
+        if size is not None and not size.num_examples:
+            raise Refusal(f"{where}: the split '{split}' holds no row; the mixture's ledger says what rejected them.")
+        if size is not None:
+            found[split] = builder.as_dataset(split)
+    for split, rows in found.items():
+        missing = [name for name in COLUMNS if name not in rows.column_names]
+        if missing:
+            raise Refusal(
+                f"{where}: the column '{missing[0]}' of the split '{split}' is missing (found: "
+                f"{', '.join(rows.column_names)}); `make data` publishes what is read."
+            )
+    return found
 
 
 def attention_of(recipe: Recipe, use_cpu: bool) -> str:

@@ -18,8 +18,9 @@ from typing import Any
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from artefacts import ROOT, Refusal, StrictModel, command_line, read_json, read_mapping, validate
+from recipes import inputs
 from recipes.memory import FITS_SHARE, Base, disk_gib, gib_per_rank
-from recipes.recipe import Recipe, for_world, load
+from recipes.recipe import Recipe, for_world, load, ours, refuse_longer_than
 
 BASES = ROOT / "recipes" / "bases.yaml"
 THROUGHPUT = ROOT / "recipes" / "throughput.yaml"
@@ -64,36 +65,42 @@ def machine(folder: Path = Path(".")) -> Machine:
 
 
 def base_of(path: Path, recipe: Recipe) -> Base:
-    """Shape of the recipe's base: of recipes/bases.yaml, or of the config.json of a folder.
+    """Shape of the recipe's base: of recipes/bases.yaml, or of the config.json of a folder or of the Hub.
 
     Raises:
-        Refusal: neither knows it.
+        Refusal: none of them knows it.
     """
     bases = read_mapping(BASES)
     if recipe.base in bases:
         return validate(Base, bases[recipe.base], f"recipes/bases.yaml: {recipe.base}")
     config = read_json(Path(recipe.base) / "config.json")
+    if config is None and not inputs.is_local(recipe.base):
+        config = inputs.config_on_hub(recipe)
     if config is None:
-        raise Refusal(f"{path}: base '{recipe.base}' is not in recipes/bases.yaml; known: {', '.join(bases)}.")
-    if config.get("model_type") != "llama":
         raise Refusal(
-            f"{recipe.base}/config.json: a plan knows the shapes of llama, not of {config.get('model_type')!r}; add "
-            "the base to recipes/bases.yaml."
+            f"{path}: base '{recipe.base}' is not in recipes/bases.yaml, and neither a folder nor the Hub gives its "
+            f"config.json; known: {', '.join(bases)}."
         )
-    return llama_shape(config)
+    if config.get("model_type") not in ("llama", "glm"):
+        raise Refusal(
+            f"{recipe.base}/config.json: a plan knows the shapes of llama and glm, not of "
+            f"{config.get('model_type')!r}; add the base to recipes/bases.yaml."
+        )
+    return shape_of(config)
 
 
-def llama_shape(config: dict[str, Any]) -> Base:
-    """Shape of a Llama from its config.json, its parameters counted."""
+def shape_of(config: dict[str, Any]) -> Base:
+    """Shape of a Llama or a GLM from its config.json, its parameters counted."""
     hidden, inner, heads = config["hidden_size"], config["intermediate_size"], config["num_attention_heads"]
     kv_heads, tied = config.get("num_key_value_heads") or heads, config.get("tie_word_embeddings", False)
-    attention = 2 * hidden * hidden + 2 * hidden * hidden * kv_heads // heads
-    layer = attention + 3 * hidden * inner + 2 * hidden  # two norms
+    kv = hidden * kv_heads // heads
+    biases = hidden + 2 * kv if config["model_type"] == "glm" and config["attention_bias"] else 0
+    layer = 2 * hidden * hidden + 2 * hidden * kv + biases + 3 * hidden * inner + 2 * hidden  # two norms
     embeddings = config["vocab_size"] * hidden * (1 if tied else 2)
     return Base(
-        architecture="llama", hidden_size=hidden, intermediate_size=inner, layers=config["num_hidden_layers"],
-        heads=heads, kv_heads=kv_heads, vocab_size=config["vocab_size"], tied=tied, gated=False,
-        context_tokens=config["max_position_embeddings"],
+        architecture=config["model_type"], hidden_size=hidden, intermediate_size=inner,
+        layers=config["num_hidden_layers"], heads=heads, kv_heads=kv_heads, vocab_size=config["vocab_size"], tied=tied,
+        gated=False, context_tokens=config["max_position_embeddings"],
         parameters=embeddings + config["num_hidden_layers"] * layer + hidden,
     )  # fmt: skip
 
@@ -137,11 +144,7 @@ def plan(path: Path, recipe: Recipe, arguments: dict[str, Any]) -> dict[str, Any
         Refusal: the base or the hardware is not known, or rows may be longer than the base's context.
     """
     base, hardware = base_of(path, recipe), hardware_of(path, recipe)
-    if recipe.max_row_tokens > base.context_tokens:
-        raise Refusal(
-            f"{path}: key 'max_row_tokens': {recipe.max_row_tokens} is longer than the {base.context_tokens} "
-            f"positions that {recipe.base} knows; lower it."
-        )
+    refuse_longer_than(base.context_tokens, path, recipe)
     per_step = recipe.world_size * arguments["gradient_accumulation_steps"] * arguments["max_length"]
     tokens = recipe.planned_tokens * arguments["num_train_epochs"]
     duration, source = hours(base, recipe, hardware, tokens)
@@ -164,7 +167,7 @@ def show(path: Path, recipe: Recipe, planned: dict[str, Any], here: Machine) -> 
     memory, disk = planned["gib_per_rank"], planned["disk_gib"]
     missing = " (not there yet)" if recipe.data.startswith("build/") and not Path(recipe.data).exists() else ""
     found = ", ".join(f"{name} ({gib:.0f} GiB)" for name, gib in here.gpus) or "none"
-    took = f"{planned['hours']:.1f}" if planned["hours"] is not None else "?"
+    took = "?" if planned["hours"] is None else f"{planned['hours']:.{1 if planned['hours'] >= 0.1 else 2}f}"
     how = recipe.method + ("" if recipe.quantisation == "none" else f" on {recipe.quantisation}")
     gated = " (gated)" if planned["gated"] else ""
     lines = [
@@ -185,9 +188,6 @@ def show(path: Path, recipe: Recipe, planned: dict[str, Any], here: Machine) -> 
 
 def what_would_fit(path: Path, here: Machine) -> str:
     """The recipe beside `path` that this machine's GPUs could run, as the end of a sentence."""
-    demo = "the recipe that runs here is make train-demo"
-    if not here.gpus:
-        return demo
     count, smallest = len(here.gpus), min(gib for _, gib in here.gpus)
     for sibling in [path, *sorted(p for p in path.parent.glob("*.yaml") if p != path)]:
         recipe, arguments = load(sibling)
@@ -202,7 +202,20 @@ def what_would_fit(path: Path, here: Machine) -> str:
             if need <= FITS_SHARE * smallest:
                 sized = "" if at_size[0].world_size == recipe.world_size else f" NPROC={nproc}"
                 return f"RECIPE={sibling.stem}{sized} would fit ({need:.1f} GiB of {smallest:.0f})"
-    return demo
+    return "the recipe that runs here is make train-demo"
+
+
+def what_to_do_without_a_gpu(path: Path, recipe: Recipe) -> str:
+    """What can be done on a machine without a GPU, as the end of a sentence: smaller recipes, a cluster, the plan."""
+    smaller = []
+    for sibling in sorted(p for p in path.parent.glob("*.yaml") if p != path):
+        other, _ = ours(sibling)
+        if other.world_size == 1 and recipe.world_size > 1:
+            smaller.append(f"RECIPE={sibling.stem} ({other.hardware})")
+    can = [f"one GPU would do with {' or '.join(smaller)}"] if smaller else []
+    if recipe.world_size > 1:
+        can.append("NPROC= and NNODES= say how many GPUs a machine and machines there are (recipes/launch.slurm)")
+    return "; ".join([*can, "DRY_RUN=1 prints the plan alone, and make train-demo is what runs here"])
 
 
 def refuse_if_it_cannot_run(
@@ -213,12 +226,17 @@ def refuse_if_it_cannot_run(
     Raises:
         Refusal: no GPU or too few, too little memory or disk, or a gated base without a token.
     """
+    if not arguments["use_cpu"] and not here.gpus:
+        raise Refusal(
+            f"{path} needs {recipe.world_size} x {recipe.hardware} and there is no GPU here; "
+            f"{what_to_do_without_a_gpu(path, recipe)}."
+        )
     if not arguments["use_cpu"]:
         per_node = recipe.world_size // nodes
         if len(here.gpus) < per_node:
             where = f"on each of {nodes} machines" if nodes > 1 else "on this machine"
             raise Refusal(
-                f"{path} needs {per_node} GPU(s) {where} and there are {len(here.gpus) or 'none'} here; "
+                f"{path} needs {per_node} GPU(s) {where} and there are {len(here.gpus)} here; "
                 f"{what_would_fit(path, here)}, DRY_RUN=1 prints the plan alone, and recipes/launch.slurm launches it "
                 "on a cluster."
             )

@@ -28,7 +28,7 @@ from artefacts import ROOT, Refusal, code_key, command_line, read_json, write_js
 from recipes import checkpoints, inputs, packing, save
 from recipes import recipe as recipes
 from recipes.prepare import prepare, show_audit
-from recipes.recipe import Recipe
+from recipes.recipe import Recipe, refuse_longer_than
 from recipes.tokenise import IGNORED
 from recipes.trainer import STOPPED_EXIT_CODE, RowsCollator, Stopped, stop_on_signals, trainer_class
 
@@ -150,6 +150,7 @@ def make_trainer(path: Path, recipe: Recipe, arguments: dict[str, Any], prepared
     attention = inputs.attention_of(recipe, config.use_cpu)
     tokenizer = inputs.load_tokenizer(recipe)
     model = inputs.load_base(recipe, config.use_cpu, attention)
+    refuse_longer_than(model.config.max_position_embeddings, path, recipe)
     lora = None
     if recipe.method == "lora":
         import peft
@@ -306,6 +307,7 @@ def arguments_of(description: str) -> argparse.ArgumentParser:
     parser.add_argument("recipe", type=Path, help="e.g. recipes/sft/smollm2-135m/full.yaml")
     parser.add_argument("--base", help="another base model than the recipe's (folder or Hub id)")
     parser.add_argument("--data", help="another dataset repository than the recipe's (folder or Hub id)")
+    parser.add_argument("--data-config", help="another configuration of it than the recipe's (sft, sft_research, ...)")
     parser.add_argument("--base-revision", help="commit of a base on the Hub (default: the recipe's, else main's)")
     parser.add_argument("--data-revision", help="commit of a mixture on the Hub (default: likewise)")
     parser.add_argument("--output", type=Path, help="default: build/runs/<base>-<variant>")
@@ -316,7 +318,7 @@ def arguments_of(description: str) -> argparse.ArgumentParser:
 
 def overrides_of(given: argparse.Namespace) -> dict[str, str]:
     """The keys of a recipe that the command line gives."""
-    names = ("base", "data", "base_revision", "data_revision")
+    names = ("base", "data", "data_config", "base_revision", "data_revision")
     return {name: value for name in names if (value := getattr(given, name))}
 
 

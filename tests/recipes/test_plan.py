@@ -38,12 +38,6 @@ def test_the_plan_of_the_papers_setting():
 @pytest.mark.parametrize(
     ("path", "gpus", "world", "says"),
     [
-        (
-            DS67B,
-            (),
-            None,
-            "needs 32 GPU(s) on this machine and there are none here; the recipe that runs",
-        ),
         (DS67B, [80] * 8, None, "there are 8 here; RECIPE=full NPROC=8 would fit"),
         (DS67B, [16], None, "there are 1 here; RECIPE=qlora would fit"),
         (DS67B, [80], None, "there are 1 here; RECIPE=lora would fit"),
@@ -58,6 +52,18 @@ def test_the_plan_of_the_papers_setting():
 )
 def test_what_cannot_run_is_refused_with_the_recipe_that_can(path, gpus, world, says):
     assert says in refused(path, here(*gpus), world)
+
+
+def test_without_a_gpu_the_refusal_names_the_smaller_recipes_the_cluster_the_plan_and_the_demo():
+    assert refused(DS67B, here()) == (
+        f"{DS67B} needs 32 x A100-80GB and there is no GPU here; one GPU would do with RECIPE=lora (A100-80GB) or "
+        "RECIPE=qlora (RTX-4090-24GB); NPROC= and NNODES= say how many GPUs a machine and machines there are "
+        "(recipes/launch.slurm); DRY_RUN=1 prints the plan alone, and make train-demo is what runs here."
+    )
+    assert refused(QLORA, here()).endswith(
+        "needs 1 x RTX-4090-24GB and there is no GPU here; DRY_RUN=1 prints the plan alone, and make train-demo is "
+        "what runs here."
+    )
 
 
 def test_four_machines_of_eight_carry_the_papers_setting():
@@ -92,9 +98,12 @@ def test_gpus_are_read_off_nvidia_smi(tmp_path, monkeypatch):
     assert plan.machine().gpus == []
 
 
-def test_unknown_base_hardware_and_context_are_named(tmp_path):
+def test_unknown_base_hardware_and_context_are_named(monkeypatch):
+    monkeypatch.setattr(plan.inputs, "config_on_hub", lambda recipe: None)
     recipe, arguments = load(DEMO, {"base": "somebody/model"})
-    with pytest.raises(Refusal, match="base 'somebody/model' is not in recipes/bases.yaml; known: meta-llama"):
+    with pytest.raises(
+        Refusal, match="base 'somebody/model' is not in recipes/bases.yaml, and neither .* known: meta-llama"
+    ):
         plan.plan(DEMO, recipe, arguments)
     recipe, arguments = load(DEMO, {"hardware": "abacus"})
     with pytest.raises(Refusal, match="hardware 'abacus' is not in recipes/throughput.yaml"):
@@ -114,7 +123,13 @@ def test_the_shape_of_a_folder_is_read_from_its_config(tiny_model):
 
 
 @pytest.mark.parametrize(
-    "name", ["meta-llama/Llama-2-7b-hf", "deepseek-ai/deepseek-coder-6.7b-base", "bigcode/starcoder"]
+    "name",
+    [
+        "meta-llama/Llama-2-7b-hf",
+        "deepseek-ai/deepseek-coder-6.7b-base",
+        "bigcode/starcoder",
+        "build/models/codegeex2-6b",
+    ],
 )
 def test_shapes_of_the_bases_hold_against_models_on_the_meta_device(name):
     import torch
@@ -128,7 +143,7 @@ def test_shapes_of_the_bases_hold_against_models_on_the_meta_device(name):
 
 
 def meta_model(base, layers=None):
-    from transformers import AutoModelForCausalLM, GPTBigCodeConfig, LlamaConfig
+    from transformers import AutoModelForCausalLM, GlmConfig, GPTBigCodeConfig, LlamaConfig
 
     layers = layers or base.layers
     if base.architecture == "llama":
@@ -136,6 +151,12 @@ def meta_model(base, layers=None):
             vocab_size=base.vocab_size, hidden_size=base.hidden_size, intermediate_size=base.intermediate_size,
             num_hidden_layers=layers, num_attention_heads=base.heads, num_key_value_heads=base.kv_heads,
             tie_word_embeddings=base.tied, max_position_embeddings=base.context_tokens, use_cache=False,
+        )  # fmt: skip
+    elif base.architecture == "glm":
+        config = GlmConfig(
+            vocab_size=base.vocab_size, hidden_size=base.hidden_size, intermediate_size=base.intermediate_size,
+            num_hidden_layers=layers, num_attention_heads=base.heads, num_key_value_heads=base.kv_heads,
+            pad_token_id=0,
         )  # fmt: skip
     else:
         config = GPTBigCodeConfig(
