@@ -33,10 +33,14 @@ DEMO_RUN = $(BUILD)/runs/smollm2-135m-full$(if $(filter demo,$(MIXTURE)),,-$(MIX
 RUN ?=
 PACKED_RUN = $(patsubst %/,%,$(or $(RUN),$(DEMO_RUN)))
 
-# evaluation: MODEL= another model, PROTOCOL=, NPROC= GPUs (a copy of the model on each)
+# evaluation: PROTOCOL= a file or folder of evaluation/protocols, BASE= the base model too, NPROC= GPUs (a copy on each)
 PROTOCOL ?= alchemist
 EVALUATE = $(if $(NPROC),.venv/bin/accelerate launch --num_processes $(NPROC) --num_machines 1 -m,$(PY) -m)
-TUNED = $(if $(filter full,$(RECIPE)),model,merged)
+# of a trained run's folder: its model, or its adapters merged into one, and the base where its card looks for scores
+define EVALUATE_RUN
+@$(EVALUATE) evaluation.evaluate $(1)/$(if $(wildcard $(1)/merged),merged,model) --protocol $(PROTOCOL) --output $(1)/eval-tuned/$(PROTOCOL)
+@$(if $(BASE),$(EVALUATE) evaluation.evaluate $(BASE) --protocol $(PROTOCOL) --output $(1)/eval-base/$(PROTOCOL))
+endef
 REPRODUCE = $(if $(filter-out 0,$(DRY_RUN)),--dry-run) $(if $(MODEL),--model "$(MODEL)")
 
 export TOKENIZERS_PARALLELISM := false
@@ -84,10 +88,9 @@ evaluate-demo: train-demo ## HumanEval, base and tuned, EVAL_LIMIT problems (164
 	@$(PY) -m evaluation.evaluate $(BASE_MODEL) --limit $(EVAL_LIMIT) --output $(DEMO_RUN)/eval-base
 	@$(PY) -m evaluation.evaluate $(DEMO_RUN)/model --limit $(EVAL_LIMIT) --output $(DEMO_RUN)/eval-tuned
 
-evaluate-run: install ## scores for the card of RUN= under PROTOCOL= (alchemist, evalplus/mbpp_plus, ...); BASE=: the base's too
-	@[ -n "$(RUN)" ] && [ -n "$(PROTOCOL)" ] || { echo "make: which run, by which protocol? make evaluate-run RUN=build/runs/... PROTOCOL=alchemist" >&2; exit 2; }
-	@$(PY) -m evaluation.evaluate $(PACKED_RUN)/model --protocol $(PROTOCOL) --output $(PACKED_RUN)/eval-tuned/$(PROTOCOL)
-	@$(if $(BASE),$(PY) -m evaluation.evaluate $(BASE) --protocol $(PROTOCOL) --output $(PACKED_RUN)/eval-base/$(PROTOCOL))
+evaluate-run: install ## scores of RUN= under PROTOCOL=, for its card; BASE=: the base's too, NPROC= GPUs
+	@[ -n "$(RUN)" ] || { echo "make: which run? make evaluate-run RUN=build/runs/... PROTOCOL=alchemist" >&2; exit 2; }
+	$(call EVALUATE_RUN,$(PACKED_RUN))
 
 recipe-cards: install ## model_cards/recipes/ anew from recipes, plans and records; RUN=: note that finished run first
 	@$(PY) -m model_cards.recipe_cards $(if $(RUN),--record $(PACKED_RUN))
@@ -113,8 +116,8 @@ harmony: mixture base-model ## what prompts do to perplexity on MODEL: none, sta
 
 # the error cases of both evaluations first: a figure reads them
 report: install ## one static page of the built MIXTURE and its runs: figures, rows, leaks, scores (build/<mixture>/report)
-	@[ ! -f $(RUN)/eval-base/result.json ] || [ ! -f $(RUN)/eval-tuned/result.json ] || \
-		$(PY) -m evaluation.errors base=$(RUN)/eval-base tuned=$(RUN)/eval-tuned --out $(RUN)/errors.json >/dev/null
+	@[ ! -f $(PACKED_RUN)/eval-base/result.json ] || [ ! -f $(PACKED_RUN)/eval-tuned/result.json ] || $(PY) -m evaluation.errors \
+		base=$(PACKED_RUN)/eval-base tuned=$(PACKED_RUN)/eval-tuned --out $(PACKED_RUN)/errors.json >/dev/null
 	@$(PY) -m analysis.report $(BUILD)/$(MIXTURE)
 
 peek: mixture ## five rows before and after harmonising, rejected rows, the funnel
@@ -216,22 +219,22 @@ errors: install ## error cases of runs side by side: RUNS="before=DIR after=DIR 
 	@[ -n "$(RUNS)" ] || { echo 'make: which runs? make errors RUNS="before=build/runs/... after=build/runs/..."' >&2; exit 2; }
 	@$(PY) -m evaluation.errors $(RUNS) $(if $(LIST),--list "$(LIST)")
 
-eval-l7b: install ## a trained Llama-2-7B under PROTOCOL (RECIPE=full|lora|qlora, adapters merged before; MODEL=, NPROC=)
-	@$(EVALUATE) evaluation.evaluate $(or $(MODEL),$(or $(OUTPUT),$(BUILD)/runs/llama2-7b-$(RECIPE))/$(TUNED)) \
-		--protocol $(PROTOCOL) --output $(or $(OUTPUT),$(BUILD)/runs/llama2-7b-$(RECIPE))/eval-$(notdir $(PROTOCOL))
+eval-l7b: install ## a trained Llama-2-7B under PROTOCOL (RECIPE=full|lora|qlora, adapters merged before; BASE=, NPROC=)
+	$(call EVALUATE_RUN,$(or $(OUTPUT),$(BUILD)/runs/llama2-7b-$(RECIPE)))
 
 eval-cl7b: install ## the same of CodeLlama-Python-7B
-	@$(EVALUATE) evaluation.evaluate $(or $(MODEL),$(or $(OUTPUT),$(BUILD)/runs/codellama-python-7b-$(RECIPE))/$(TUNED)) \
-		--protocol $(PROTOCOL) --output $(or $(OUTPUT),$(BUILD)/runs/codellama-python-7b-$(RECIPE))/eval-$(notdir $(PROTOCOL))
+	$(call EVALUATE_RUN,$(or $(OUTPUT),$(BUILD)/runs/codellama-python-7b-$(RECIPE)))
 
 eval-ds67b: install ## the same of DeepSeek-Coder-6.7B
-	@$(EVALUATE) evaluation.evaluate $(or $(MODEL),$(or $(OUTPUT),$(BUILD)/runs/deepseek-coder-6.7b-$(RECIPE))/$(TUNED)) \
-		--protocol $(PROTOCOL) --output $(or $(OUTPUT),$(BUILD)/runs/deepseek-coder-6.7b-$(RECIPE))/eval-$(notdir $(PROTOCOL))
+	$(call EVALUATE_RUN,$(or $(OUTPUT),$(BUILD)/runs/deepseek-coder-6.7b-$(RECIPE)))
 
 eval-octocoder: PROTOCOL = octopack
 eval-octocoder: install ## the same of OctoCoder, under octopack's protocols
-	@$(EVALUATE) evaluation.evaluate $(or $(MODEL),$(or $(OUTPUT),$(BUILD)/runs/starcoder-15b-lora8bit)/merged) \
-		--protocol $(PROTOCOL) --output $(or $(OUTPUT),$(BUILD)/runs/starcoder-15b-lora8bit)/eval-$(notdir $(PROTOCOL))
+	$(call EVALUATE_RUN,$(or $(OUTPUT),$(BUILD)/runs/starcoder-15b-lora8bit))
+
+eval-octogeex: PROTOCOL = octopack
+eval-octogeex: install ## the same of OctoGeeX
+	$(call EVALUATE_RUN,$(or $(OUTPUT),$(BUILD)/runs/codegeex2-6b-full))
 
 eval-generic: install ## MMLU, BBH and GSM8K of MODEL by lm-eval, into OUTPUT (requirements-extras.txt)
 	@[ -n "$(MODEL)" ] && [ -n "$(OUTPUT)" ] || { echo "make: which model, and where to? make eval-generic MODEL=... OUTPUT=..." >&2; exit 2; }
