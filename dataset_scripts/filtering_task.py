@@ -22,12 +22,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from dataset_scripts import asked_language, clean, detectors, syntax
 from dataset_scripts.counterparts import MAX_CHARS, Accepted, nearest, quoted
+from dataset_scripts.earlier_rows import findings_of, texts_of
 from dataset_scripts.facts_of_code import claimed_code, code_blocks, python_of
 from dataset_scripts.licences import combined
 from dataset_scripts.sample import order
@@ -127,26 +127,6 @@ def poor_rows(cleaned: Path) -> tuple[dict[str, list[tuple[str, str]]], Counter]
     return by_kind, left_out
 
 
-def findings_of(cleaned: Path) -> dict[str, list[str]]:
-    """Row id -> what 03_clean found against it, for rows with findings."""
-    found = {}
-    for path in shards(cleaned, "facts"):
-        facts = pq.read_table(path, columns=["id", "findings"])
-        some = facts.filter(pc.greater(pc.list_value_length(facts["findings"]), 0))
-        found |= dict(zip(some["id"].to_pylist(), some["findings"].to_pylist(), strict=True))
-    return found
-
-
-def texts_of(folder: Path, kind: str, ids: Collection[str]) -> dict[str, dict[str, Any]]:
-    """Whole rows of a stage by their ids, read shard by shard."""
-    wanted = pa.array(sorted(ids), pa.string())
-    found = {}
-    for path in shards(folder, kind) if ids else ():
-        table = pq.read_table(path)
-        found |= {row["id"]: row for row in table.filter(pc.is_in(table["id"], wanted)).to_pylist()}
-    return found
-
-
 def questions(
     cleaned: Path, source: Path, accepted: Accepted, max_rows: int, seed: int, name: str
 ) -> tuple[dict[str, Question], dict[str, Any]]:
@@ -202,22 +182,23 @@ def _language(row: Mapping[str, Any]) -> str | None:
 def like(accepted: Accepted, models: Collection[Mapping[str, Any]], wanted: int, seed: int) -> list[int]:
     """Indices of accepted rows that resemble `models` in language, in having fences, and in length (by powers of two).
 
-    So that neither length nor form tells a good answer from a poor one. Where there is none in the same language, one
-    in any language is taken; where there is none at all, the next model has its turn.
+    So that neither tells a good answer from a poor one. Where there is none of all three, the language counts before
+    the fences; where there is none in the language, one in any will do; else the next model has its turn.
     """
     buckets: dict[tuple, list[int]] = defaultdict(list)
     for index in sorted(range(len(accepted)), key=lambda i: order(accepted.ids[i], seed), reverse=True):
-        size = accepted.chars[index].bit_length()
-        buckets[accepted.languages[index], accepted.fenced[index], size].append(index)
-        buckets[None, accepted.fenced[index], size].append(index)
+        language, fenced, size = accepted.languages[index], accepted.fenced[index], accepted.chars[index].bit_length()
+        for shape in ((language, fenced, size), (language, None, size), (None, fenced, size)):
+            buckets[shape].append(index)
     taken: dict[int, None] = {}
     models = sorted(models, key=lambda row: order(row["id"], seed))
     turn = misses = 0
     while len(taken) < wanted and misses < len(models):
         row = models[turn % len(models)]
-        shape = ("```" in row["response"], len(row["response"]).bit_length())
+        language, fenced, size = _language(row), "```" in row["response"], len(row["response"]).bit_length()
         turn, misses = turn + 1, misses + 1
-        for bucket in (buckets[row["language"], *shape], buckets[None, *shape]):
+        for shape in ((language, fenced, size), (language, None, size), (None, fenced, size)):
+            bucket = buckets[shape] if shape[:2] != (None, None) else []
             while bucket and misses:
                 if (index := bucket.pop()) not in taken:
                     taken[index], misses = None, 0
