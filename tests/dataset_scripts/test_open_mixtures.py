@@ -16,6 +16,8 @@ from dataset_scripts.sources.commitpackft import SIX_LANGUAGES
 from dataset_scripts.stage import read_rows
 from evaluation.benchmarks import mbpp
 from tests.conftest import run_module
+from tests.dataset_scripts.test_six_kinds import say
+from tests.llm.server import Server
 from tests.local_hub import LocalHub
 
 EXTENSIONS = dict(zip(SIX_LANGUAGES, ("py", "js", "java", "go", "cpp", "rs"), strict=True))
@@ -125,11 +127,11 @@ def pins(served) -> dict[str, str]:
     return {name: pinned for name, pinned in known.items() if pinned}
 
 
-def build(served: LocalHub, tmp_path, name: str):
+def build(served: LocalHub, tmp_path, name: str, *options: str, **variables: str):
     """Build the mixture file and render its repository; returns the folder of its stages."""
-    env = served.environment(tmp_path / "home")
+    env = served.environment(tmp_path / "home") | variables
     file = str(ROOT / f"recipes/mixtures/{name}.yaml")
-    done = run_module("dataset_scripts.build", file, "--build", str(tmp_path), "--workers", "2", env=env)
+    done = run_module("dataset_scripts.build", file, "--build", str(tmp_path), "--workers", "2", *options, env=env)
     assert done.returncode == 0, done.stderr
     assert "warning" not in done.stderr
     rendered = run_module(
@@ -166,6 +168,25 @@ def test_octopack_holds_no_row_of_a_closed_model(toy_hub, tmp_path):
         "license_policy": "research", "generator_policy": "no_closed_models",
     }  # fmt: skip
     assert set(read_rows(folder / "09_mixture")["generator"].to_pylist()) == {"human"}
+
+
+@pytest.mark.slow
+def test_the_papers_mixture_is_built_through_the_hub_with_open_weights_and_then_with_nobody(toy_hub, tmp_path):
+    with Server(say=say) as server:
+        folder = build(toy_hub, tmp_path, "alchemist", "--teacher", "open", TEACHER_BASE_URL=server.url)
+        assert {body["model"] for body in server.bodies} == {"Qwen/Qwen2.5-Coder-32B-Instruct"}
+        asked = len(server.requests)
+        sources = {name: part["kept"] for name, part in ledger_of(folder, "07_recheck").items()}
+        assert {name: sources[name] for name in ("evol_instruct_code", "code_exercise_python", "evol_codealpaca")} == {
+            "evol_instruct_code": 8, "code_exercise_python": 8, "evol_codealpaca": 8,
+        }  # fmt: skip
+        assert sources["evolcode"] and sources["instruction_evolution"] and sources["code_review"]
+        card = (tmp_path / "hub/datasets/alchemist/README.md").read_text()
+        assert "review@1" in card and "evolve/answer@1" in card and "## Kinds of data" in card
+        folder = build(toy_hub, tmp_path, "alchemist", "--teacher", "static", TEACHER_BASE_URL=server.url)
+        assert len(server.requests) == asked
+    made = {name: of["rows"] for name, of in read_json(folder / "09_mixture/kinds.json")["kinds"].items()}
+    assert made["open sets"] == 24 and made["code_review"] and not made["evolcode"]
 
 
 def read_gz(path):
