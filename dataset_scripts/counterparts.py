@@ -101,7 +101,7 @@ def nearest(
     Args:
         languages: that the rows must have; None where any will do.
     """
-    if accepted.vectors is None:
+    if accepted.vectors is None or not instructions:
         yield from ([] for _ in instructions)
         return
     groups: dict[str | None, np.ndarray] = {None: np.arange(len(accepted))}

@@ -20,11 +20,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
+from dataset_scripts.earlier_rows import texts_of
 from dataset_scripts.licences import combined
 from dataset_scripts.sample import order
 from dataset_scripts.stage import manifest, shards
@@ -102,12 +102,11 @@ def pairs(evolved: Path, max_rows: int, seed: int, name: str) -> tuple[dict[str,
         else:
             able[row_id] = (parent, both)
     chosen = sorted(able, key=lambda row_id: order(row_id, seed))[:max_rows]
-    texts = _instructions(files, {able[row_id][0] for row_id in chosen})
-    roles = manifest(evolved)["notes"].get("teacher", {}).get("roles", {})
+    texts = texts_of(evolved, "kept", {able[row_id][0] for row_id in chosen})
+    model = manifest(evolved)["notes"]["teacher"]["roles"]["evolve"]["model"] if chosen else ""
     found = {
         row_id: Pair(
-            able[row_id][0], texts[able[row_id][0]], row_id, operations[row_id], able[row_id][1],
-            roles["evolve"]["model"],
+            able[row_id][0], texts[able[row_id][0]]["instruction"], row_id, operations[row_id], able[row_id][1], model,
         ) for row_id in chosen
     }  # fmt: skip
     by_operation = Counter(pair.operation for pair in found.values())
@@ -122,15 +121,6 @@ def _operations(evolved: Path) -> dict[str, str]:
         facts = pq.read_table(path, columns=["id", "operation"])
         some = facts.filter(pc.is_valid(facts["operation"]))
         found |= dict(zip(some["id"].to_pylist(), some["operation"].to_pylist(), strict=True))
-    return found
-
-
-def _instructions(files: list[Path], ids: set[str]) -> dict[str, str]:
-    wanted, found = pa.array(sorted(ids), pa.string()), {}
-    for path in files if ids else ():
-        table = pq.read_table(path, columns=["id", "instruction"])
-        some = table.filter(pc.is_in(table["id"], wanted))
-        found |= dict(zip(some["id"].to_pylist(), some["instruction"].to_pylist(), strict=True))
     return found
 
 

@@ -22,12 +22,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from dataset_scripts import asked_language, clean, detectors, syntax
 from dataset_scripts.counterparts import MAX_CHARS, Accepted, nearest, quoted
+from dataset_scripts.earlier_rows import findings_of, texts_of
 from dataset_scripts.facts_of_code import claimed_code, code_blocks, python_of
 from dataset_scripts.licences import combined
 from dataset_scripts.sample import order
@@ -125,26 +125,6 @@ def poor_rows(cleaned: Path) -> tuple[dict[str, list[tuple[str, str]]], Counter]
             else:
                 by_kind[kind].append((row_id, next(f for f in findings[row_id] if f.startswith(f"{reason}:"))))
     return by_kind, left_out
-
-
-def findings_of(cleaned: Path) -> dict[str, list[str]]:
-    """Row id -> what 03_clean found against it, for rows with findings."""
-    found = {}
-    for path in shards(cleaned, "facts"):
-        facts = pq.read_table(path, columns=["id", "findings"])
-        some = facts.filter(pc.greater(pc.list_value_length(facts["findings"]), 0))
-        found |= dict(zip(some["id"].to_pylist(), some["findings"].to_pylist(), strict=True))
-    return found
-
-
-def texts_of(folder: Path, kind: str, ids: Collection[str]) -> dict[str, dict[str, Any]]:
-    """Whole rows of a stage by their ids, read shard by shard."""
-    wanted = pa.array(sorted(ids), pa.string())
-    found = {}
-    for path in shards(folder, kind) if ids else ():
-        table = pq.read_table(path)
-        found |= {row["id"]: row for row in table.filter(pc.is_in(table["id"], wanted)).to_pylist()}
-    return found
 
 
 def questions(

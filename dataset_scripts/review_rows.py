@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from dataset_scripts import row_tests
 from dataset_scripts.counterparts import MAX_CHARS
-from dataset_scripts.filtering_task import findings_of, texts_of
+from dataset_scripts.earlier_rows import findings_of, texts_of
 from dataset_scripts.licences import combined
 from dataset_scripts.sample import nested_sample, order
 from dataset_scripts.stage import Rows, shards
@@ -108,5 +108,5 @@ def _verdicts(
     tests = row_tests.tests_of(rows.build, sample)
     texts = texts_of(rows.source, "kept", set(sample) - poor.keys()) | poor
     jobs = ((row_id, texts[row_id]["response"], tests.get(row_id)) for row_id in sorted(texts))
-    statuses = row_tests.judged(config, rows.build.parent / row_tests.RECORD, jobs, rows.engine.workers)
+    statuses = row_tests.judged(config, rows.build.parent / row_tests.RECORD, jobs)
     return {i: s for i, s in statuses.items() if s == "ok" or s in row_tests.FAILED}, tests

@@ -111,7 +111,7 @@ def fault(review: Review, code: str, language: str, verdict: str | None) -> str 
         return "refusal"
     if contradicts(review.correctness, verdict):
         return "contradicts_tests"
-    if not refined:
+    if not refined.strip():
         return "no_refined_code"
     if syntax.first_error(language, refined):
         return "refined_does_not_compile"

@@ -1,0 +1,244 @@
+"""The three tasks by themselves: what a row says is true of the rows that it was made of."""
+
+import random
+import re
+
+import pytest
+
+from dataset_scripts import evolution_task, filtering_task, review_task
+from dataset_scripts.counterparts import Accepted, quoted
+from dataset_scripts.filtering_task import GOOD, KINDS, Question, evidence, is_good, kind_of, like
+from dataset_scripts.review_task import Review, code_of, contradicts, fault, same_tree
+
+# --- instruction evolution
+
+PARENT = "Write a function that sorts a list of numbers.\n\nPrint the result."
+EVOLVED = "Write a function that sorts a list of numbers without any library call.\n\nPrint the result, "
+EVOLVED += "and how long it took."
+
+
+def pair(n=0, parent=PARENT):
+    return evolution_task.Pair("p", parent, f"e{n}", "constraint", "MIT", "lab/evolve")
+
+
+def test_what_is_said_to_be_new_is_new_and_what_is_gone_is_gone():
+    new, gone = evolution_task.changes(PARENT, EVOLVED)
+    assert new == ["without any library call.", "and how long it took."] and gone == []
+    new, gone = evolution_task.changes("Add up the first ten squares.", "Add up the first twenty odd cubes.")
+    assert (new, gone) == (["twenty odd cubes."], ["ten squares."])
+
+
+@pytest.mark.parametrize(
+    ("parent", "evolved"),
+    [
+        ("Sort a list.", "Merge two queues of jobs by priority, and report each of them."),
+        ("word " * 300, "word " * 500),
+        ("Sort a list.", "Sort a list."),
+        ("", "Sort a list."),
+        ("a b c d e f g h i j k l m n o", "X a b c Y d e f Z g h i V j k l W m n o"),
+    ],
+)
+def test_a_rewrite_has_no_list_of_changes(parent, evolved):
+    assert evolution_task.changes(parent, evolved) is None
+
+
+def test_both_forms_come_up_and_a_rewrite_is_only_produced():
+    made = [evolution_task.written(pair(n), EVOLVED, 0) for n in range(60)]
+    assert {form for *_, form in made} == {"produce", "compare"} and len({i for i, *_ in made}) == 6
+    for instruction, response, form in made:
+        assert PARENT in instruction and (EVOLVED in instruction) == (form == "compare")
+        assert response == EVOLVED if form == "produce" else "- without any library call." in response
+        assert "a condition that a solution must meet" in (instruction if form == "produce" else response)
+    other = "Merge two queues of jobs by priority, and report each of them."
+    assert {evolution_task.written(pair(n), other, 0)[2] for n in range(60)} == {"produce"}
+    assert made == [evolution_task.written(pair(n), EVOLVED, 0) for n in range(60)]
+
+
+# --- data filtering
+
+
+@pytest.mark.parametrize(
+    ("findings", "kind"),
+    [
+        (["does_not_compile: line 2: invalid syntax"], "uncompilable"),
+        (["does_not_compile: too much to parse"], None),
+        (["undefined_names: math", "placeholder_code: # TODO"], "unclear"),
+        (["undefined_names: math", "no_asked_function: Write a function"], None),
+        (["too_short_without_code: 3 characters", "language_mismatch: asked go, found ruby"], None),
+        (["refusal: I cannot"], None),
+        (["fails_own_tests: exception"], None),
+        ([], None),
+    ],
+)
+def test_only_findings_of_one_kind_have_a_label(findings, kind):
+    assert kind_of(findings) == kind
+
+
+TWO_BLOCKS = "First:\n```python\nx = 1\n```\nthen:\n```python\ndef f(\n    return 1\n```"
+
+
+def question(kind, finding, response="x = 1\ny = 2", language="python", n=0):
+    return Question(f"q{n}", "Do it.", response, "generation", "MIT", language, kind, finding, "c", 0.5)
+
+
+@pytest.mark.parametrize(
+    ("kind", "finding", "response", "language", "says"),
+    [
+        ("uncompilable", "does_not_compile: line 1: '(' was never closed", TWO_BLOCKS, "python",
+         "Python's compiler says of block 2 of 2: line 1: '(' was never closed. That line is `def f(`."),
+        ("uncompilable", "does_not_compile: line 2: missing )", "```go\nfunc main() {\n\tf(1\n}\n```", "go",
+         "Go's grammar says: line 2: missing ). That line is `f(1`."),
+        ("unclear", "undefined_names: heapq, math", "", "python", "`heapq` and `math`, which nothing defines"),
+        ("unclear", "placeholder_code: # Add your code here", "", "python", "the remark `# Add your code here`"),
+        ("disorganised", "no_asked_function: Write a function", "", "python", "The task says “Write a function”"),
+        ("disorganised", f"code_mixed_with_prose: {'x' * 80}", "", "python", f"“{'x' * 80} ...”"),
+        ("too_short", "too_short_without_code: 7 characters", "", "unknown", "only 7 characters long, and nothing"),
+        ("too_short", "too_short: 7 characters", "", "python", "It is only 7 characters long."),
+        ("too_short", "no_code: 200 characters", "", "python", "no code in it that could be taken out"),
+        (GOOD, "", "", "rust", "Its code parses as Rust"),
+    ],
+)  # fmt: skip
+def test_the_evidence_quotes_who_found_it(kind, finding, response, language, says):
+    assert says in evidence(question(kind, finding, response, language))
+
+
+COUNTERPART = {"instruction": "Do another.", "response": "def g():\n    return 2", "language": "python"}
+
+
+def test_neither_place_nor_letter_tells_the_label():
+    letters = {kind: [] for kind in KINDS}
+    for kind in KINDS:
+        for n in range(150):
+            asked = question(kind, "no_code: 9 characters" if kind != GOOD else "", n=f"{kind}{n}")
+            instruction, response, letter = filtering_task.written(asked, COUNTERPART, seed=0)
+            options = dict(re.findall(r"^([A-E])\. (.*)$", instruction, re.MULTILINE))
+            assert sorted(options) == list("ABCDE") and options[letter] in filtering_task._OPTIONS[kind]
+            assert response.startswith(f"**{letter}.** {options[letter]} ")
+            assert "Do another." in instruction and response.endswith("```python\ndef g():\n    return 2\n```")
+            letters[kind].append(letter)
+    for found in letters.values():
+        assert all(15 <= found.count(letter) <= 45 for letter in "ABCDE"), "30 each, by chance"
+
+
+def test_a_poor_answer_is_quoted_whole_whatever_fences_it_holds():
+    asked = question("uncompilable", "does_not_compile: line 1: x", TWO_BLOCKS)
+    assert f"````text\n{TWO_BLOCKS}\n````" in filtering_task.written(asked, COUNTERPART, 0)[0]
+    assert quoted("a\n`````\nb") == "``````text\na\n`````\nb\n``````"
+
+
+def test_controls_are_like_the_poor_answers_in_form_and_length():
+    chance = random.Random(0)
+    accepted = Accepted()
+    for n in range(400):
+        accepted.ids.append(f"a{n}")
+        accepted.languages.append(chance.choice(("python", "java")))
+        accepted.fenced.append(chance.random() < 0.5)
+        accepted.chars.append(chance.randrange(60, 4_000))
+    poor = [
+        {"id": f"p{n}", "language": "java", "response": f"```{'x' * (600 + n)}"} for n in range(10)
+    ]  # fmt: skip
+    chosen = like(accepted, poor, 20, seed=0)
+    assert len(set(chosen)) == 20
+    assert all(accepted.fenced[i] and 512 <= accepted.chars[i] < 1_024 for i in chosen)
+    assert [accepted.languages[i] for i in chosen[:8]] == ["java"] * 8
+    assert chosen[:5] == like(accepted, poor, 5, seed=0), "nested"
+    assert like(accepted, [], 5, 0) == [] == like(Accepted(), poor, 5, 0)
+
+
+@pytest.mark.parametrize(
+    ("response", "good"),
+    [
+        ("```python\ndef add(a, b):\n    return a + b\n\nprint(add(1, 2))\n```", True),
+        ("```python\ndef add(a, b):\n    # Add your code here\n```", False),
+        ("```python\ndef area(r):\n    return math.pi * r * r + math.e\n```", False),
+        ("db.students.find({'name': 'Ann', 'age': 30}).limit(10).sort()", False),
+        ("I'm sorry, but I cannot write this program for you today, since", False),
+    ],
+)
+def test_what_stands_for_good_has_passed_every_check(response, good):
+    row = {"instruction": "Do it.", "response": response, "language": "python", "task": "generation"}
+    assert is_good(row) is good
+
+
+# --- code review
+
+CODE = "def add(a, b):\n    return a + b"
+
+
+def review(**changes):
+    values = {"correctness": 9, "clarity": 7, "suggestions": ["Line 1: name them."], "refined_code": f"{CODE}  # sum"}
+    return Review(**(values | changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "verdict", "reason"),
+    [
+        ({}, None, None),
+        ({}, "ok", None),
+        ({"correctness": 5}, "ok", "contradicts_tests"),
+        ({}, "wrong_output", "contradicts_tests"),
+        ({"correctness": 5}, "wrong_output", None),
+        ({"refined_code": "  \n"}, None, "no_refined_code"),
+        ({"refined_code": "def add(a, b:\n  return"}, None, "refined_does_not_compile"),
+        ({"refined_code": f"```python\n{CODE} * 1\n```"}, None, None),
+        ({"suggestions": []}, None, "no_suggestions"),
+        ({"refined_code": CODE.replace("    ", "  ")}, None, "nothing_refined"),
+        ({"refined_code": "def total(a, b):\n    return a + b"}, None, "loses_definitions"),
+        ({"suggestions": ["I'm sorry, as an AI I cannot."]}, None, "refusal"),
+    ],
+)
+def test_a_teachers_review_is_rejected(changes, verdict, reason):
+    assert fault(review(**changes), CODE, "python", verdict) == reason
+
+
+def test_a_review_in_another_language_loses_no_function_either():
+    code = "func Add(a int, b int) int {\n\treturn a + b\n}"
+    kept, gone = code.replace("a + b", "b + a"), code.replace("Add", "Sum")
+    package = "package main\n"
+    assert fault(review(refined_code=package + kept), package + code, "go", None) is None
+    assert fault(review(refined_code=package + gone), package + code, "go", None) == "loses_definitions"
+
+
+def test_scores_that_the_tests_deny():
+    assert [contradicts(n, "ok") for n in (5, 6)] == [True, False]
+    assert [contradicts(n, "exception") for n in (5, 6)] == [False, True] and not contradicts(0, None)
+
+
+def row(response, task="generation", language="python"):
+    return {"id": "r", "instruction": "Add.", "response": response, "task": task, "language": language}
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        (row(CODE), (CODE, "python")),
+        (row(f"Here:\n```python\n{CODE}\n```\nDone."), (CODE, "python")),
+        (row("```go\nfunc main() {\n}\n```", language="go"), ("func main() {\n}", "go")),
+        (row(f"```\n{CODE}\n```"), (CODE, "python")),
+        (row(f"{CODE}\n", task="commit"), (CODE, "python")),
+        (row(f"```python\n{CODE}\n```\n```python\n{CODE}\n```"), None),
+        (row("```python\ndef f(:\n```"), None),
+        (row("Prose."), None),
+        (row("```sql\nSELECT 1\n```", language="sql"), None),
+        (row(f"```python\n{'x = 1' * 9_000}\n```"), None),
+    ],
+)
+def test_one_program_or_none(given, found):
+    assert code_of(given) == found
+
+
+def test_a_docstring_may_be_laid_out_anew_and_nothing_else():
+    one = 'def f():\n    """Sum  \n      of all. \n    """\n    return 1'
+    assert same_tree(one, 'def f():\n    """Sum\n    of all.\n    """\n    return 1')
+    assert not same_tree(one, one.replace("return 1", "return 2")) and not same_tree(one, one.replace("Sum", "All"))
+
+
+def test_the_instruction_says_what_was_run_and_the_response_no_more_than_that():
+    reviews = review_task.static_reviews([row(f"import os\n{CODE}")] * 3, {"r": "ok"}, {})
+    for found, verdict, said in zip(
+        reviews, ("ok", None, "timeout"), ("pass", "not run", "fail (timeout)"), strict=True
+    ):
+        instruction, response = review_task.written(row(f"import os\n{CODE}"), found, verdict, 0)
+        assert said in instruction and f"```python\nimport os\n{CODE}\n```" in instruction
+        assert "Correctness: 10/10 (its tests pass)" in response and "1. Line 1 (F401): `os` imported but" in response
+        assert response.endswith(f"```python\n{CODE}\n```")
