@@ -109,15 +109,16 @@ def upstream(pairs: dict[str, list[dict]], dialogues: list[dict], commits: dict[
     }
 
 
-@pytest.fixture
-def toy_hub(tmp_path):
+@pytest.fixture(params=[8])
+def toy_hub(request, tmp_path):
+    """Every source with so many rows; `indirect` for another number."""
     names = ("evol", "codealpaca", "code_exercise", "xp3x", "self_instruct")
     dialogues = [
         {"prompt": f"How do I walk {n} steps in a direction of {n * n}?", "completion": program("python", f"walk{n}")}
         for n in range(6)
     ]
     commits = {language: [toy_commit(language, n) for n in range(6)] for language in SIX_LANGUAGES}
-    served = upstream({name: toy_pairs(name, 8) for name in names}, dialogues, commits)
+    served = upstream({name: toy_pairs(name, request.param) for name in names}, dialogues, commits)
     with LocalHub(tmp_path / "hub", served, pins(served)) as hub_:
         yield hub_
 
@@ -171,6 +172,7 @@ def test_octopack_holds_no_row_of_a_closed_model(toy_hub, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("toy_hub", [30], indirect=True)
 def test_the_papers_mixture_is_built_through_the_hub_with_open_weights_and_then_with_nobody(toy_hub, tmp_path):
     with Server(say=say) as server:
         folder = build(toy_hub, tmp_path, "alchemist", "--teacher", "open", TEACHER_BASE_URL=server.url)
@@ -178,7 +180,7 @@ def test_the_papers_mixture_is_built_through_the_hub_with_open_weights_and_then_
         asked = len(server.requests)
         sources = {name: part["kept"] for name, part in ledger_of(folder, "07_recheck").items()}
         assert {name: sources[name] for name in ("evol_instruct_code", "code_exercise_python", "evol_codealpaca")} == {
-            "evol_instruct_code": 8, "code_exercise_python": 8, "evol_codealpaca": 8,
+            "evol_instruct_code": 30, "code_exercise_python": 30, "evol_codealpaca": 30,
         }  # fmt: skip
         assert sources["evolcode"] and sources["instruction_evolution"] and sources["code_review"]
         card = (tmp_path / "hub/datasets/alchemist/README.md").read_text()
@@ -186,7 +188,7 @@ def test_the_papers_mixture_is_built_through_the_hub_with_open_weights_and_then_
         folder = build(toy_hub, tmp_path, "alchemist", "--teacher", "static", TEACHER_BASE_URL=server.url)
         assert len(server.requests) == asked
     made = {name: of["rows"] for name, of in read_json(folder / "09_mixture/kinds.json")["kinds"].items()}
-    assert made["open sets"] == 24 and made["code_review"] and not made["evolcode"]
+    assert made["open sets"] == 90 and made["code_review"] and not made["evolcode"]
 
 
 def read_gz(path):
