@@ -16,6 +16,8 @@ from dataset_scripts.sources.commitpackft import SIX_LANGUAGES
 from dataset_scripts.stage import read_rows
 from evaluation.benchmarks import mbpp
 from tests.conftest import run_module
+from tests.dataset_scripts.test_six_kinds import say
+from tests.llm.server import Server
 from tests.local_hub import LocalHub
 
 EXTENSIONS = dict(zip(SIX_LANGUAGES, ("py", "js", "java", "go", "cpp", "rs"), strict=True))
@@ -107,15 +109,16 @@ def upstream(pairs: dict[str, list[dict]], dialogues: list[dict], commits: dict[
     }
 
 
-@pytest.fixture
-def toy_hub(tmp_path):
+@pytest.fixture(params=[8])
+def toy_hub(request, tmp_path):
+    """Every source with so many rows; `indirect` for another number."""
     names = ("evol", "codealpaca", "code_exercise", "xp3x", "self_instruct")
     dialogues = [
         {"prompt": f"How do I walk {n} steps in a direction of {n * n}?", "completion": program("python", f"walk{n}")}
         for n in range(6)
     ]
     commits = {language: [toy_commit(language, n) for n in range(6)] for language in SIX_LANGUAGES}
-    served = upstream({name: toy_pairs(name, 8) for name in names}, dialogues, commits)
+    served = upstream({name: toy_pairs(name, request.param) for name in names}, dialogues, commits)
     with LocalHub(tmp_path / "hub", served, pins(served)) as hub_:
         yield hub_
 
@@ -125,11 +128,11 @@ def pins(served) -> dict[str, str]:
     return {name: pinned for name, pinned in known.items() if pinned}
 
 
-def build(served: LocalHub, tmp_path, name: str):
+def build(served: LocalHub, tmp_path, name: str, *options: str, **variables: str):
     """Build the mixture file and render its repository; returns the folder of its stages."""
-    env = served.environment(tmp_path / "home")
+    env = served.environment(tmp_path / "home") | variables
     file = str(ROOT / f"recipes/mixtures/{name}.yaml")
-    done = run_module("dataset_scripts.build", file, "--build", str(tmp_path), "--workers", "2", env=env)
+    done = run_module("dataset_scripts.build", file, "--build", str(tmp_path), "--workers", "2", *options, env=env)
     assert done.returncode == 0, done.stderr
     assert "warning" not in done.stderr
     rendered = run_module(
@@ -166,6 +169,26 @@ def test_octopack_holds_no_row_of_a_closed_model(toy_hub, tmp_path):
         "license_policy": "research", "generator_policy": "no_closed_models",
     }  # fmt: skip
     assert set(read_rows(folder / "09_mixture")["generator"].to_pylist()) == {"human"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("toy_hub", [30], indirect=True)
+def test_the_papers_mixture_is_built_through_the_hub_with_open_weights_and_then_with_nobody(toy_hub, tmp_path):
+    with Server(say=say) as server:
+        folder = build(toy_hub, tmp_path, "alchemist", "--teacher", "open", TEACHER_BASE_URL=server.url)
+        assert {body["model"] for body in server.bodies} == {"Qwen/Qwen2.5-Coder-32B-Instruct"}
+        asked = len(server.requests)
+        sources = {name: part["kept"] for name, part in ledger_of(folder, "07_recheck").items()}
+        assert {name: sources[name] for name in ("evol_instruct_code", "code_exercise_python", "evol_codealpaca")} == {
+            "evol_instruct_code": 30, "code_exercise_python": 30, "evol_codealpaca": 30,
+        }  # fmt: skip
+        assert sources["evolcode"] and sources["instruction_evolution"] and sources["code_review"]
+        card = (tmp_path / "hub/datasets/alchemist/README.md").read_text()
+        assert "review@1" in card and "evolve/answer@1" in card and "## Kinds of data" in card
+        folder = build(toy_hub, tmp_path, "alchemist", "--teacher", "static", TEACHER_BASE_URL=server.url)
+        assert len(server.requests) == asked
+    made = {name: of["rows"] for name, of in read_json(folder / "09_mixture/kinds.json")["kinds"].items()}
+    assert made["open sets"] == 90 and made["code_review"] and not made["evolcode"]
 
 
 def read_gz(path):

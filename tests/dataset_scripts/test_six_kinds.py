@@ -47,7 +47,7 @@ def say(content: str) -> str:
         return f"Rely on {'plain' if number % 2 else 'modern'} Python. Keep it to one function."
     if content.startswith("Below are"):
         code = content.rsplit("Code:\n", 1)[1].replace("import os\n", "")
-        review = {"correctness": 8, "clarity": 6, "suggestions": ["Drop the import."], "refined_code": code}
+        review = {"correctness": 8, "clarity": 9, "suggestions": ["Drop the import."], "refined_code": code}
         return json.dumps(review)
     return f"```python\ndef answer(things):\n    return [thing + {number} for thing in things]\n```"
 
