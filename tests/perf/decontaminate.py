@@ -6,7 +6,7 @@ ngram   look-up and whole way against open-r1's 8-gram script and datatrove's fi
         20,000 rows, references of HumanEval and MBPP; every repeat runs all of them in turn, medians of ratios
 tree    all references within t = 0.2 of 20,000 rows; x-ted on every pair is timed on a sample
 brute   the same set as brute force on 2,500 rows
-scale   three signals together, 20,000 to 200,000 rows of about 400 characters
+scale   three signals and the rule, 20,000 to 200,000 rows of about 400 characters; the index of all benchmarks
 
 CPU seconds of this process (`time.process_time`), so other load does not count; one thread.
 """
@@ -32,6 +32,7 @@ from dataset_scripts import code_tokens, decontaminate, references, syntax_trees
 from dataset_scripts.code_sections import parsable, sections  # noqa: E402
 from dataset_scripts.ngrams import NgramIndex  # noqa: E402
 from dataset_scripts.tree_distance import TreeIndex, edit_distance  # noqa: E402
+from evaluation import benchmarks  # noqa: E402
 from tests.perf.decontaminate_rows import original_rows  # noqa: E402
 
 NAMES = ("humaneval", "mbpp")  # 164 + 974 problems
@@ -219,6 +220,10 @@ def same_as_brute_force(count: int) -> None:
 def scale(count: int) -> None:
     settings = config()
     refs = decontaminate.load(settings, "perf")
+    every = settings.model_copy(update={"benchmarks": list(benchmarks.NAMES)})
+    found = decontaminate.load(every, "perf")
+    seconds = cpu_s(lambda: decontaminate.indexed(every, found, "perf"))
+    print(f"index of all {len(benchmarks.NAMES)} benchmarks ({len(found):,} parts): {seconds:.2f} cpu-s\n")
     index = decontaminate.indexed(settings, refs, "perf")
     pool = [pair for pair in rows_of_code(count) if len(pair[0]) + len(pair[1]) < 1000]
     print("| rows | characters a row | cpu-s | rows/cpu-s |\n| --- | --- | --- | --- |")

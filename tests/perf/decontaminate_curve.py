@@ -1,10 +1,11 @@
 """How many planted copies each signal finds, and how many real rows it flags, over its thresholds.
 
-    REAL_DATA_DIR=... .venv/bin/python -m tests.perf.decontaminate_curve [--seed 0] [--originals 4000]
+    REAL_DATA_DIR=... .venv/bin/python -m tests.perf.decontaminate_curve [ngram cosine tree agreeing] [--seed 0]
 
-References: HumanEval and MBPP, all splits (1,138 problems). Prints the curves of docs/decontamination.md. A copy
-counts as found when its own problem is among the evidence; a real row counts as flagged whatever it resembles, true
-copies that the source holds included.
+References: HumanEval and MBPP, all splits (1,138 problems). Prints the curves of docs/decontamination.md; the last one
+is of the demo's rule `alone` with an N-gram and a cosine that agree beside it. A copy counts as found when its own
+problem is among the evidence; a real row counts as flagged whatever it resembles, true copies that the source holds
+included.
 """
 
 import argparse
@@ -15,8 +16,10 @@ from collections.abc import Sequence
 from tqdm import tqdm
 
 from dataset_scripts import references
-from dataset_scripts.contamination import Bounds, Evidence, build_index, compare
+from dataset_scripts.contamination import Bounds, Evidence, Index, build_index, compare
+from dataset_scripts.decontaminate import decisive
 from evaluation import benchmarks
+from tests.perf.decontaminate import config
 from tests.perf.decontaminate_rows import WAYS, original_rows, planted
 
 NAMES = ("humaneval", "mbpp")
@@ -25,6 +28,9 @@ TOKENS = (5, 8, 13)
 SHARES = (0.4, 0.5, 0.6, 0.7, 0.85, 1.0)
 COSINES = (0.7, 0.8, 0.9, 0.95)
 CODE_TOKENS = (15, 20, 30, 40)
+AGREEING_SHARES = (0.5, 0.6, 0.7, 0.75)
+AGREEING_COSINES = (0.7, 0.8, 0.9)
+TABLES = ("ngram", "cosine", "tree", "agreeing")
 DISTANCES = (0.2, 0.1, 0.05, 0.0)
 TREE_NODES = (15, 25, 35)
 BATCH = 500
@@ -48,8 +54,8 @@ def planted_and_real(seed: int, originals: int) -> Rows:
     return rows
 
 
-def measured(rows: Rows, bounds: Bounds) -> Found:
-    """Evidence of every row within the bounds."""
+def measured(rows: Rows, bounds: Bounds) -> tuple[Index, Found]:
+    """Evidence of every row within the bounds, and the index that it refers to."""
     refs = references.load(NAMES, None, references.PARTS, "curve")
     index = build_index(refs, bounds, None, "curve")
     found: Found = {}
@@ -63,7 +69,7 @@ def measured(rows: Rows, bounds: Bounds) -> Found:
                 own = part[piece.row][1]
                 if own is None or own in {item for _, item in refs[piece.reference].names}:
                     found[name][start + piece.row].append(piece)
-    return found
+    return index, found
 
 
 def row_of_table(label: str, found: Found, signal: str, size: int, threshold: float) -> str:
@@ -77,33 +83,52 @@ def row_of_table(label: str, found: Found, signal: str, size: int, threshold: fl
     return f"| {label} | {' | '.join(cells)} |"
 
 
+def agreeing_row(index: Index, found: Found, share: float, cosine: float) -> str:
+    """A line: how many rows the demo's `alone` removes, and signals that agree at these thresholds."""
+    alone = config().alone
+    rules = {"alone": alone, "agreeing": alone.model_copy(update={"min_share": share, "min_cosine": cosine})}
+    cells = [
+        f"{100 * sum(bool(decisive(row, index, rules)) for row in rows) / len(rows):.1f}" for rows in found.values()
+    ]
+    return f"| {share}, {cosine} | {' | '.join(cells)} |"
+
+
 def head(first: str, groups: Sequence[str]) -> str:
     return f"| {first} | {' | '.join(groups)} |\n| --- |{' --- |' * len(groups)}"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("tables", nargs="*", choices=TABLES, default=TABLES, metavar=" ".join(TABLES))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--originals", type=int, default=4000, help="real rows, sampled")
     arguments = parser.parse_args()
     rows = planted_and_real(arguments.seed, arguments.originals)
     by_n = {}
-    for n in TOKENS:
+    for n in TOKENS if "ngram" in arguments.tables else TOKENS[:1]:
         bounds = Bounds(n, min(SHARES), min(CODE_TOKENS), min(COSINES), min(TREE_NODES), max(DISTANCES))
         by_n[n] = measured(rows, bounds)
-    print(head("N, share", list(rows)))
-    for n, found in by_n.items():
-        for share in SHARES:
-            print(row_of_table(f"{n}, {share}", found, "ngram", 0, share))
-    found = by_n[TOKENS[0]]
+    if "ngram" in arguments.tables:
+        print(head("N, share", list(rows)))
+        for n, (_, found) in by_n.items():
+            for share in SHARES:
+                print(row_of_table(f"{n}, {share}", found, "ngram", 0, share))
+    index, found = by_n[TOKENS[0]]
     for signal, sizes, thresholds, first in (
         ("cosine", CODE_TOKENS, COSINES, "code tokens, cosine"),
         ("tree", TREE_NODES, DISTANCES, "nodes, distance"),
     ):
+        if signal not in arguments.tables:
+            continue
         print(f"\n{head(first, list(rows))}")
         for size in sizes:
             for threshold in thresholds:
                 print(row_of_table(f"{size}, {threshold}", found, signal, size, threshold))
+    if "agreeing" in arguments.tables:
+        print(f"\n{head('share, cosine', list(rows))}")
+        for share in AGREEING_SHARES:
+            for cosine in AGREEING_COSINES:
+                print(agreeing_row(index, found, share, cosine))
 
 
 if __name__ == "__main__":
