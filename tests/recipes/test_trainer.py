@@ -3,8 +3,8 @@
 import pytest
 
 from artefacts import read_json
-from recipes import sft
-from tests.recipes.test_sft import weights
+from recipes import prepare, sft
+from recipes.recipe import load
 
 LORA = {
     "method": "lora", "lora_r": 8, "lora_alpha": 16, "lora_dropout": 0.05,
@@ -12,18 +12,19 @@ LORA = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("architecture", ["llama", "glm"])
-def test_on_a_cpu_the_models_own_loss_is_trls(tiny_model, tmp_path, architecture):
+@pytest.mark.parametrize("base", ["tiny_model", "tiny_glm"])
+def test_on_a_cpu_the_models_own_loss_is_trls(request, tmp_path, base):
     """Packed rows, a masked half each, accumulation: both trainers must take the same steps."""
     import torch
     from datasets import Dataset
-    from transformers import AutoModelForCausalLM, AutoTokenizer, GlmConfig, GlmForCausalLM
+    from transformers import AutoModelForCausalLM, AutoTokenizer
     from trl import SFTConfig, SFTTrainer
 
     from recipes.packing import pack
     from recipes.trainer import RowsCollator, trainer_class
 
-    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+    base = request.getfixturevalue(base)
+    tokenizer = AutoTokenizer.from_pretrained(base)
     tokenizer.pad_token = "<|endoftext|>"
     lengths = torch.randint(10, 60, (40,), generator=torch.Generator().manual_seed(0)).tolist()
     ids = [[3 + (7 * i + j) % 200 for j in range(n)] for i, n in enumerate(lengths)]
@@ -35,11 +36,6 @@ def test_on_a_cpu_the_models_own_loss_is_trls(tiny_model, tmp_path, architecture
         activation_checkpointing=False, save_strategy="no", report_to="none", disable_tqdm=True,
         dataset_kwargs={"skip_prepare_dataset": True},
     )  # fmt: skip
-    if architecture == "glm":
-        sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
-        glm = GlmConfig(**sizes, vocab_size=len(tokenizer), head_dim=8, pad_token_id=0, eos_token_id=2)
-        GlmForCausalLM(glm).save_pretrained(tmp_path / "base")
-    base = tmp_path / "base" if architecture == "glm" else tiny_model
     losses = {}
     for kind in (SFTTrainer, trainer_class(True)):
         model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
@@ -87,12 +83,12 @@ def test_adapters_train_on_a_frozen_base_and_come_back(in_process, recipe_file, 
     assert config["base_model_name_or_path"] == read_json(tmp_path / "run/run.json")["settings"]["base"]
 
 
-def test_full_sequence_loss_supervises_more_than_the_answer(in_process, recipe_file, tmp_path):
-    shares = {}
+def test_full_sequence_loss_supervises_more_than_the_answer(recipe_file, tmp_path):
+    counts = {}
     for loss_on in ("completion", "full_sequence"):
-        recipe = recipe_file(loss_on=loss_on, max_steps=1, chat_template="octocoder.jinja", save_strategy="no")
-        done = in_process(sft, recipe, "--output", tmp_path / loss_on)
-        assert done.code == 0 and (">>>" in done.out) and "Answer:" in done.out
-        shares[loss_on] = read_json(tmp_path / loss_on / "run.json")["supervised_share"]
-        assert weights(tmp_path / loss_on / "model")
+        recipe = recipe_file(loss_on=loss_on, chat_template="octocoder.jinja")
+        counts[loss_on] = read_json(prepare.prepare(recipe, *load(recipe), tmp_path) / "prepared.json")
+    shares = {loss_on: found["supervised_share"] for loss_on, found in counts.items()}
     assert shares["full_sequence"] > 0.95 > 0.85 > shares["completion"]
+    assert counts["completion"]["mask"].startswith("Question: Add 0 to every number.\n\nAnswer:>>> def add_0")
+    assert counts["full_sequence"]["mask"].startswith("Q>>>uestion: Add 0 to every number.\n\nAnswer: def add_0")
