@@ -52,11 +52,19 @@ class Run:
 
     @cached_property
     def evaluations(self) -> list[Evaluation]:
-        """Finished evaluations, by name."""
+        """Finished evaluations, by name.
+
+        Raises:
+            Refusal: a result is no model's, or was written by an earlier version.
+        """
         found = []
         for path in sorted(self.folder.glob("eval-*/**/result.json")):
-            name = path.parent.relative_to(self.folder).as_posix()
-            found.append(Evaluation(name, path.parent, read_json(path)))
+            name, result = path.parent.relative_to(self.folder).as_posix(), read_json(path)
+            if "protocol_name" not in result or not all("verdicts" in task for task in result["tasks"].values()):
+                raise Refusal(
+                    f"{path}: it names no protocol, or no verdict of every sample; evaluate the model again."
+                )
+            found.append(Evaluation(name, path.parent, result))
         return found
 
 

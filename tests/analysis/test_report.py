@@ -8,7 +8,7 @@ import shutil
 
 import pytest
 
-from analysis import report, report_leaks, report_rows, report_scores
+from analysis import reading, report, report_leaks, report_rows, report_scores
 from analysis.reading import Artefacts
 from artefacts import Refusal, read_json, write_json
 from tests.analysis import browser
@@ -147,6 +147,18 @@ def test_scores_have_errors_and_stand_beside_figures_of_the_same_protocol_only(t
     beside = {(r["model"].split("-")[1], r["is_plus"]): r for r in report_scores._beside(result)}
     assert beside["DS", False]["difference"] == pytest.approx(79 - 79.9)
     assert beside["DS", False]["is_within_two_errors"] and not beside["L", True]["is_within_two_errors"]
+
+
+def test_a_result_of_another_kind_is_refused_in_a_sentence(toy_mixture, tmp_path):
+    run, result = (
+        Artefacts(toy_mixture).runs[0],
+        read_json(toy_mixture.parent / "runs/tiny-full/eval-base/result.json"),
+    )
+    for wrong in ({"protocol_name": None}, {"tasks": {"HumanEval/0": {"status": "ok"}}}):
+        changed = {key: value for key, value in (result | wrong).items() if value is not None}
+        write_json(tmp_path / "eval-x/result.json", changed)
+        with pytest.raises(Refusal, match="eval-x/result.json: .*evaluate the model again"):
+            _ = reading.Run(run.name, tmp_path, run.record).evaluations
 
 
 def test_every_task_has_its_verdict_and_its_answer(site, toy_mixture):
