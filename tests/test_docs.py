@@ -130,4 +130,23 @@ def test_links_lead_somewhere_and_commands_are_targets(page):
     assert named - targets - NOT_YET.get(page, set()) == set()
 
 
+def test_the_citation_file_has_what_cff_asks_and_names_both_papers():
+    """Required keys and types of Citation File Format 1.2.0 (github.com/citation-file-format, schema.json)."""
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert cited["cff-version"] == "1.2.0" and cited["type"] == "software" and cited["license"] == "Apache-2.0"
+    for work in (cited, *cited["references"]):
+        assert work["title"] and work["authors"]
+        assert all({"name"} <= a.keys() or {"family-names", "given-names"} <= a.keys() for a in work["authors"])
+    assert isinstance(cited["message"], str) and all(work["type"] == "article" for work in cited["references"])
+    papers = {identifier["value"] for work in cited["references"] for identifier in work["identifiers"]}
+    assert papers == {"arXiv:2405.19265", "arXiv:2308.07124"}
+
+
+def test_the_changelog_keeps_its_form():
+    text = (ROOT / "CHANGELOG.md").read_text()
+    assert re.findall(r"^## (.*)$", text, re.MULTILINE)[0] == "[Unreleased]"
+    kinds = {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
+    assert set(re.findall(r"^### (.*)$", text, re.MULTILINE)) <= kinds
+
+
 NOT_YET = {"docs/adding-a-recipe.md": {"train-lora-demo"}}  # a target that the page asks its reader to write
