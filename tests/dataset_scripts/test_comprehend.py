@@ -194,7 +194,8 @@ def test_a_row_of_a_megabyte_is_quoted_nowhere(toy_source, mixture_file, tmp_pat
     toy_source([*good_rows(8), *((i, r) for i, r, _ in BAD), ("A long one.", f"```python\n{long}\n```"),
                 ("A long bad one.", f"```python\n{long}\ndef f(:\n```")])  # fmt: skip
     folder = run(mixture_file, tmp_path, STATIC)
-    assert made(folder) and max(len(row["instruction"]) + len(row["response"]) for row in made(folder)) < 20_000
+    new = [*made(folder), *made(folder, "rejected")]
+    assert made(folder) and max(len(row["instruction"]) + len(row["response"]) for row in new) < 20_000
     noted = read_json(folder / "06_comprehend/manifest.json")["notes"]["data_filtering"]
     assert noted["left_out"]["too_long"] == 1
 
