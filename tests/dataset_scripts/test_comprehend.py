@@ -236,7 +236,10 @@ def test_a_senseless_stage_is_refused_before_anything_is_built(rows, mixture_fil
 # --- with a teacher
 
 REVIEW = {"reviewer": "teacher", "max_rows": 60}
-REST = {"_08_customise": None, "_09_mixture": {"alchemist_share": 0, "mode": "add"}}
+REST = {
+    "_02_dedup": None, "_04_decontaminate": None, "_08_customise": None, "rows_per_shard": 25,
+    "_09_mixture": {"alchemist_share": 0, "mode": "add"},
+}  # fmt: skip
 
 
 def review_of(content):
@@ -310,7 +313,7 @@ def test_reviews_are_anchored_on_the_rows_own_tests(toy_source, build, server): 
     limits = {"cpu_s": 2.0, "memory_mib": 512}
     settings = {"code_review": REVIEW | {"row_tests": limits, "failing_rows": True}}
     clean = CLEAN | {"row_tests": limits}
-    folder = build(_03_clean=clean, _04_decontaminate=None, _06_comprehend=settings, **REST)
+    folder = build(_03_clean=clean, _06_comprehend=settings, **REST)
     told = {content.split("sample ")[1][0]: content for content, _ in server.requests}
     assert "its tests pass" in told["0"] and "its tests fail (wrong_output)" in told["5"]
     reasons = {row["instruction"].split("sample ")[1][0]: row["reason"] for row in made(folder, "rejected")}
