@@ -35,7 +35,7 @@ REPRODUCE = $(if $(filter-out 0,$(DRY_RUN)),--dry-run) $(if $(MODEL),--model "$(
 export TOKENIZERS_PARALLELISM := false
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: help install pin-sources demo mixture teacher-local data base-model train-demo evaluate-demo eval-demo model peek \
+.PHONY: ablation help install pin-sources demo mixture teacher-local data base-model train-demo evaluate-demo eval-demo model peek \
 	ledger harmony leaks why summary train-l7b train-cl7b train-ds67b train-octocoder merge-l7b merge-cl7b merge-ds67b \
 	merge-octocoder chat-demo chat-l7b chat-cl7b chat-ds67b chat-octocoder rebuild bench-gpu rescore compare \
 	reproduce-l7b reproduce-cl7b reproduce-ds67b reproduce-octocoder reproduce-octogeex \
@@ -146,6 +146,10 @@ chat-ds67b: install ## the same of DeepSeek-Coder-6.7B
 
 chat-octocoder: install ## the same of OctoCoder
 	@$(PY) -m recipes.chat $(or $(OUTPUT),$(BUILD)/runs/starcoder-15b-lora8bit)
+
+ablation: install ## a grid of build -> train -> evaluate cells: GRID=recipes/ablations/<grid>.yaml (DRY_RUN=1: tokens, hours)
+	@[ -n "$(GRID)" ] || { echo "make: which grid? make ablation GRID=recipes/ablations/alchemist_share.yaml" >&2; exit 2; }
+	@$(PY) -m recipes.ablate "$(GRID)" --build $(BUILD) $(if $(filter-out 0,$(DRY_RUN)),--dry-run)
 
 rebuild: install ## train a published run again and compare the weights (MODEL=owner/name@commit or a folder; BASE= DATA=)
 	@$(PY) -m recipes.rebuild "$(MODEL)" $(if $(BASE),--base $(BASE)) $(if $(DATA),--data $(DATA))

@@ -127,7 +127,10 @@ def test_a_rerun_scores_no_chunk_twice_and_too_long_rows_are_counted(tmp_path, m
 def test_the_whole_way_on_a_built_mixture(toy_source, mixture_file, tmp_path, tiny_model):
     toy_source(code_rows(12))
     folder = builder.build(mixture_file(), tmp_path / "build", workers=1)
+    bill = [{"role": "alchemist", "usd": 0.25}, {"role": "evolve", "usd": 9.0}, {"role": "alchemist", "usd": 0.5}]
+    write_json(folder / "asked/08_customise.json", {"bill": bill})
     report = harmony.run(folder, tiny_model, rows_per_source=6, max_length_tokens=1000, seed=0)
+    assert report["usd"] == 0.75 and "prompts cost $0.7500" in harmony.table(report)
     assert report == read_json(folder / "harmony/harmony.json") and report["rows"] == 6
     assert "shuffled" in harmony.table(report) and "6 rows of toy" in harmony.table(report)
     write_json(folder / "harmony/harmony.json", {})
