@@ -177,6 +177,10 @@ chat-octocoder: install ## the same of OctoCoder
 chat-octogeex: install ## the same of OctoGeeX
 	@$(PY) -m recipes.chat $(or $(OUTPUT),$(BUILD)/runs/codegeex2-6b-full)
 
+ablation: install ## a grid of build -> train -> evaluate cells: GRID=recipes/ablations/<grid>.yaml (DRY_RUN=1: tokens, hours)
+	@[ -n "$(GRID)" ] || { echo "make: which grid? make ablation GRID=recipes/ablations/alchemist_share.yaml" >&2; exit 2; }
+	@$(PY) -m recipes.ablate "$(GRID)" --build $(BUILD) $(if $(filter-out 0,$(DRY_RUN)),--dry-run)
+
 rebuild: install ## train a published run again and compare the weights (MODEL=owner/name@commit or a folder; BASE= DATA=)
 	@$(PY) -m recipes.rebuild "$(MODEL)" $(if $(BASE),--base $(BASE)) $(if $(DATA),--data $(DATA))
 

@@ -1,6 +1,6 @@
 """Do AlchemistPrompts make responses easier to predict, and sources harder to tell apart? A table of controls.
 
-reads   build/<mixture>/08_customise/{kept,facts}; writes build/<mixture>/harmony/{harmony.json, scores/*.json}
+reads   build/<mixture>/{08_customise/{kept,facts},asked}; writes build/<mixture>/harmony/{harmony.json, scores/*.json}
 
 Five conditions on the same rows: the plain instruction, and the instruction behind the row's static prompt, its LLM
 prompt (where the build has them), another row's prompt (`shuffled`) and as many words that say nothing (`placebo`).
@@ -13,6 +13,7 @@ Chunks of scores are kept as they are made; a rerun goes on after the last one.
 """
 
 import argparse
+import math
 import os
 import random
 from collections import Counter
@@ -193,10 +194,17 @@ def _condition(name: str, scored: Mapping, prompts: Mapping, by_id: Mapping, see
     return found
 
 
+def dollars(build: Path) -> float:
+    """What the prompts of a build have cost: the bill of the role that writes them; 0 where nobody was asked."""
+    asked = read_json(build / "asked" / "08_customise.json") or {"bill": []}
+    return math.fsum(line["usd"] for line in asked["bill"] if line["role"] == alchemist.ROLE)
+
+
 def table(report: Mapping[str, Any]) -> str:
     """The report as a text: one line a condition."""
     lines = [
-        f"{report['rows']} rows of {', '.join(report['sources'])}; {report['model']}; left out: {report['left_out']}",
+        f"{report['rows']} rows of {', '.join(report['sources'])}; {report['model']}; left out: {report['left_out']}; "
+        f"prompts cost ${report['usd']:.4f}",
         f"{'prompt':10} {'CPD response':>13} {'difference to none, 95 %':>32} {'CPD joint':>10} {'leak rate':>10} "
         f"{'source told':>16}",
     ]
@@ -260,7 +268,7 @@ def run(build: Path, model_folder: Path, rows_per_source: int, max_length_tokens
     )
     report = {
         "model": model_folder.name, "settings": settings, "input": digest,
-        "sources": sorted({row["source"] for row in rows}), **report,
+        "sources": sorted({row["source"] for row in rows}), "usd": dollars(build), **report,
     }  # fmt: skip
     write_json(build / "harmony" / "harmony.json", report)
     return report

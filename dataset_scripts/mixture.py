@@ -9,6 +9,9 @@ nothing is asked here, an ablation of share, mode, selection or control is a mix
     add      every row without a prompt, and a copy of each chosen row with its prompt (own id, parent = the row)
     replace  every row once, the chosen ones with their prompt
 
+A source or a task can be left out here (`without_sources`, `without_tasks`): what an ablation takes away costs no
+stage before this one, and its rows count as rejected.
+
 The facts name the split of every row, `train` or `test` (a copy is on the side of its row; see `splits`), and count
 its tokens (see `kinds`).
 """
@@ -47,6 +50,8 @@ class Config(StrictModel):
     # quantiles within a source, such as [0.5, 0.9]; never the extremes
     cpd_band: Annotated[list[Share], Field(min_length=2, max_length=2)] | None = None
     prompt: Literal["own", "shuffled", "placebo"] = "own"  # controls: another row's, or words of the same length
+    without_sources: list[str] = []  # whose rows are left out
+    without_tasks: list[str] = []  # likewise
     split: splits.Config | None = None  # null: nothing is held out
 
 
@@ -70,6 +75,30 @@ def check(config: Config, where: str) -> None:
             f"{where}: 09_mixture.cpd_band is {config.cpd_band}; it wants two rising quantiles between 0 and 1, "
             "for the extremes of perplexity are worse than chance (InverseCoder, arXiv 2407.05700)."
         )
+
+
+def left_out(config: Config, row: dict) -> str | None:
+    """Why the row is no part of this mixture; None where it is."""
+    if row["source"] in config.without_sources:
+        return "source_left_out"
+    return "task_left_out" if row["task"] in config.without_tasks else None
+
+
+def check_left_out(config: Config, rows: pa.Table, where: str) -> None:
+    """A misspelt name would leave nothing out.
+
+    Raises:
+        Refusal: no row is of a source or task that is to be left out, or no row would be left.
+    """
+    for key, column in (("without_sources", "source"), ("without_tasks", "task")):
+        known = set(rows[column].to_pylist())
+        if missing := sorted(set(getattr(config, key)) - known):
+            raise Refusal(
+                f"{where}: 09_mixture.{key} names '{missing[0]}', and no row is of it; known: "
+                f"{', '.join(sorted(known))}."
+            )
+    if all(left_out(config, row) for row in rows.select(["source", "task"]).to_pylist()):
+        raise Refusal(f"{where}: 09_mixture leaves every row out; take a name away.")
 
 
 def inputs(config: Config) -> list[str]:
@@ -155,7 +184,9 @@ def prepare(config: Config, rows: Rows, seed: int, where: str) -> Prepared:
     Raises:
         Refusal: `alchemist: teacher`, and no teacher has written any.
     """
-    table, facts = rows(["id", "source", "alchemist_prompt"]), None
+    table, facts = rows(["id", "source", "task", "alchemist_prompt"]), None
+    check_left_out(config, table, where)
+    table = table.filter(pa.array([left_out(config, row) is None for row in table.to_pylist()]))
     if config.alchemist != "any":
         facts = rows(["id", "alchemist", "static_prompt"], "facts")
     prompts = prompts_of(config, table, facts)
@@ -178,6 +209,7 @@ def batch(columns: dict, *, config: Config, chosen: dict[str, str], test: Collec
     for values in zip(*columns.values(), strict=True):
         row = dict(zip(columns, values, strict=True))
         row["split"] = "test" if row["id"] in test else "train"
+        row["reason"] = left_out(config, row)
         for made in _rows_of(row, config.mode, chosen):
             made["tokens"] = sum(code_pieces(message["content"]) for message in messages(made))
             for name, value in made.items():

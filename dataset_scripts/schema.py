@@ -72,7 +72,9 @@ _GATEWAYS = re.compile(r"(azure|bedrock|vertex(_ai)?|amazon|perplexity|openroute
 _HUB_MODEL = re.compile(r"[\w.-]+/[\w.-]+")
 
 # A row rejected for one of these leaves its id, source and reason alone: its text is neither kept nor taught from.
-REDACTED_REASONS = frozenset({"contaminated", "secret", "email_address", "licence"})
+REDACTED_REASONS = frozenset(
+    {"contaminated", "secret", "email_address", "licence", "source_left_out", "task_left_out"}
+)
 
 
 def licence_terms(licence: str) -> str:

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from artefacts import Refusal, command_line, read_json
+from artefacts import Refusal, command_line, read_json, write_json
 from evaluation.judge import UNSCORED
-from evaluation.scores import paired_bootstrap
+from evaluation.scores import paired_bootstrap, standard_error
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -59,6 +59,10 @@ def compare(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, An
         "tasks": len(common),
         "first": sum(left) / len(common),
         "second": sum(right) / len(common),
+        "first_standard_error": standard_error(left),
+        "second_standard_error": standard_error(right),
+        "first_by_task": dict(zip(common, left, strict=True)),
+        "second_by_task": dict(zip(common, right, strict=True)),
         **paired_bootstrap(left, right),
         "gained": [t for t in common if b[t] > a[t]],
         "lost": [t for t in common if b[t] < a[t]],
@@ -93,8 +97,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m evaluation.compare", description=__doc__.split("\n\n")[0])
     parser.add_argument("first", type=Path, help="result.json or its folder (A)")
     parser.add_argument("second", type=Path, help="the same (B)")
+    parser.add_argument("--out", type=Path, help="write what is found as JSON, too, with the share of every task")
     given = parser.parse_args()
-    print(table(compare(read(given.first), read(given.second)), (str(given.first), str(given.second))))
+    found = compare(read(given.first), read(given.second))
+    if given.out:
+        write_json(given.out, found)
+    print(table(found, (str(given.first), str(given.second))))
 
 
 if __name__ == "__main__":

@@ -3,12 +3,14 @@
 import math
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from artefacts import Refusal, read_json, write_json
 from dataset_scripts import build as builder
 from dataset_scripts import cpd, harmony
 from dataset_scripts.schema import make_row
+from dataset_scripts.stage import manifest
 from tests.conftest import code_rows
 
 
@@ -124,10 +126,31 @@ def test_a_rerun_scores_no_chunk_twice_and_too_long_rows_are_counted(tmp_path, m
         measured(20)
 
 
+def test_every_row_of_a_mixture_has_a_score_that_a_selection_can_read(
+    toy_source, mixture_file, tmp_path, tiny_model, monkeypatch
+):
+    toy_source(code_rows(12))
+    monkeypatch.setattr(cpd, "ROWS_PER_CHUNK", 5)
+    folder = builder.build(mixture_file(), tmp_path / "build", workers=1)
+    path = cpd.score_rows(folder, tiny_model, max_length_tokens=200)
+    final = {"alchemist_share": 0.25, "mode": "replace", "select": "cpd_band", "cpd_band": [0.2, 0.8]}
+    built = builder.build(mixture_file(_09_mixture=final | {"cpd_scores": str(path)}), tmp_path / "build", workers=1)
+    assert manifest(built / "09_mixture")["notes"]["rows_chosen"] == 3
+    scored = pq.read_table(path).to_pydict()
+    assert len(scored["id"]) == 12 and all(map(math.isfinite, scored["cpd"]))
+    monkeypatch.setattr(cpd, "scores", None)
+    assert pq.read_table(cpd.score_rows(folder, tiny_model, max_length_tokens=200)).to_pydict() == scored
+    with pytest.raises(Refusal, match="its instruction has .* raise --max-length-tokens"):
+        cpd.score_rows(folder, tiny_model, max_length_tokens=10)
+
+
 def test_the_whole_way_on_a_built_mixture(toy_source, mixture_file, tmp_path, tiny_model):
     toy_source(code_rows(12))
     folder = builder.build(mixture_file(), tmp_path / "build", workers=1)
+    bill = [{"role": "alchemist", "usd": 0.25}, {"role": "evolve", "usd": 9.0}, {"role": "alchemist", "usd": 0.5}]
+    write_json(folder / "asked/08_customise.json", {"bill": bill})
     report = harmony.run(folder, tiny_model, rows_per_source=6, max_length_tokens=1000, seed=0)
+    assert report["usd"] == 0.75 and "prompts cost $0.7500" in harmony.table(report)
     assert report == read_json(folder / "harmony/harmony.json") and report["rows"] == 6
     assert "shuffled" in harmony.table(report) and "6 rows of toy" in harmony.table(report)
     write_json(folder / "harmony/harmony.json", {})

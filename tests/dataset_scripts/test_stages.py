@@ -104,6 +104,33 @@ def test_replace_keeps_every_row_once():
     assert out["id"] == ids and out["alchemist_prompt"] == [None, "Use Python.", None]
 
 
+def test_what_an_ablation_leaves_out_is_rejected_by_reason_and_carries_no_prompt():
+    rows = with_prompts(4).to_pylist()
+    for row, source, task in zip(rows, "aabb", ("commit", "generation", "commit", "commit"), strict=True):
+        row |= {"source": source, "task": task}
+    config = mixture.Config(alchemist_share=1.0, mode="add", without_sources=["b"], without_tasks=["generation"])
+    table = pa.Table.from_pylist(rows)
+    prepared = mixture.prepare(config, lambda columns, kind="kept": table.select(columns), 0, "here")
+    assert set(prepared.arguments["chosen"]) == {rows[0]["id"]}
+    out = mixture.batch(table.to_pydict(), **prepared.arguments)
+    assert out["reason"] == [None, None, "task_left_out", "source_left_out", "source_left_out"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"without_sources": ["tou"]}, "09_mixture.without_sources names 'tou', and no row is of it; known: t"),
+        ({"without_tasks": ["code_review"]}, "without_tasks names 'code_review'.* known: generation"),
+        ({"without_sources": ["t"]}, "leaves every row out"),
+    ],
+)
+def test_leaving_out_what_is_not_there_or_all_is_refused(changes, says):
+    table = with_prompts(3)
+    config = mixture.Config(alchemist_share=0.0, mode="add", **changes)
+    with pytest.raises(Refusal, match=says):
+        mixture.prepare(config, lambda columns, kind="kept": table.select(columns), 0, "here")
+
+
 def test_the_prompt_stands_before_the_unchanged_instruction():
     row = with_prompts(1).to_pylist()[0]
     assert messages(row)[0] == {"role": "user", "content": "Use Python.\n\ni0"}

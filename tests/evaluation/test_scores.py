@@ -67,6 +67,8 @@ def test_compare_takes_common_tasks_and_names_what_changed(tmp_path, capsys):
     found = compare.compare(made(A, protocol={"stop": []}), made(B, protocol={"stop": ["x"]}))
     assert found["tasks"] == 3 and found["gained"] == ["T/1"] and found["lost"] == []
     assert found["only_one_scored"] == ["T/3"] and found["rules_that_differ"] == ["stop"]
+    assert found["first_by_task"].keys() == found["second_by_task"].keys() == {"T/0", "T/1", "T/2"}
+    assert [found["second_by_task"][t] - found["first_by_task"][t] for t in ("T/0", "T/1", "T/2")] == [0, 1, 0]
     assert "CAUTION" in compare.table(found, ("a", "b"))
     with pytest.raises(Refusal, match="different benchmarks: humaneval and mbpp"):
         compare.compare(made(A), made(B, benchmark="mbpp"))

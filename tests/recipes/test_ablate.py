@@ -1,0 +1,242 @@
+"""Grids of ablations: what a grid may say, which cells run again, what is pooled; and a tiny grid for real."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from artefacts import ROOT, Refusal, read_json, read_mapping, read_yaml, write_json
+from dataset_scripts import mixture
+from evaluation import compare
+from recipes import ablate
+from recipes.grid import Grid, mixture_of, read_grid, recipe_of
+from tests.conftest import code_rows, run_module
+from tests.recipes.conftest import DEMO
+
+GRIDS = sorted((ROOT / "recipes/ablations").glob("*.yaml"))
+
+
+@pytest.fixture
+def grid_file(tmp_path):
+    """Write a grid of the demo's recipe over a mixture file `toy`; keywords replace keys."""
+
+    def write(**changes) -> Path:
+        (tmp_path / "toy.yaml").write_text(
+            yaml.safe_dump({"name": "toy", "seed": 0, "09_mixture": {"alchemist_share": 0.0, "mode": "add"}})
+        )
+        (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(read_mapping(DEMO) | {"base": "lab/tiny"}))
+        values = {
+            "name": "tiny", "mixture": str(tmp_path / "toy.yaml"), "recipe": str(tmp_path / "recipe.yaml"),
+            "train_tokens": 4000, "seeds": [0, 1], "protocol": "demo", "limit": 2, "baseline": "none",
+            "cells": {"none": {}, "half": {"mixture": {"alchemist_share": 0.5}}},
+        } | changes  # fmt: skip
+        path = tmp_path / "tiny.yaml"
+        path.write_text(yaml.safe_dump(values, sort_keys=False))
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize("path", GRIDS, ids=lambda path: path.stem)
+def test_a_shipped_grid_says_only_what_09_mixture_knows(path):
+    grid = read_yaml(path, Grid)
+    assert grid.name == path.stem and grid.baseline in grid.cells
+    for cell in grid.cells.values():
+        assert set(cell.mixture) <= set(mixture.Config.model_fields)
+        mixture.Config(**{"alchemist_share": 0.05, "mode": "add"} | cell.mixture)
+    if (ROOT / grid.mixture).is_file():
+        assert read_grid(path) == grid
+        named = {entry["source"] for entry in read_mapping(ROOT / grid.mixture)["01_sources"]}
+        left_out = [set(cell.mixture.get("without_sources", ())) for cell in grid.cells.values()]
+        assert all(sources < named for sources in left_out)
+
+
+def test_the_grid_of_shares_holds_the_papers_shares_both_modes_and_the_controls():
+    cells = read_yaml(ROOT / "recipes/ablations/alchemist_share.yaml", Grid).cells
+    plain = {tuple(c.mixture.values()) for c in cells.values() if list(c.mixture) == ["alchemist_share", "mode"]}
+    assert plain == {(n / 100, mode) for mode in ("add", "replace") for n in (1, 2, 3, 4, 5, 10, 15, 20)}
+    assert {c.mixture.get("prompt") for c in cells.values()} >= {"shuffled", "placebo"}
+    assert {c.mixture.get("select") for c in cells.values()} >= {"cpd_band", "source_gap"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"baseline": "nome"}, "baseline 'nome' is none of the cells: none, half"),
+        ({"seeds": [0, 0]}, "name one twice"),
+        ({"seed": [0]}, "unknown key 'seed'; did you mean 'seeds'"),
+        ({"name": "other"}, "a grid is called as its file is: tiny"),
+        ({"protocol": "humanevil"}, "there is no evaluation/protocols/humanevil.yaml"),
+        ({"recipe_keys": {"seed": 3}}, "recipe_keys.seed: the grid itself decides it"),
+        ({"recipe_keys": {"packing": False}}, "packing"),
+        ({"cells": {"none": {}, "again": {}}}, "the cells 'none' and 'again' are the same"),
+        ({"cells": {"none": {"untrained": True, "mixture": {"mode": "add"}}}}, "cell 'none' is untrained"),
+    ],
+)
+def test_a_senseless_grid_is_refused(grid_file, changes, says):
+    with pytest.raises(Refusal, match=says):
+        read_grid(grid_file(**changes))
+
+
+def test_a_cell_differs_from_the_base_in_its_keys_and_a_run_in_its_seed(grid_file):
+    grid = read_grid(grid_file(recipe_keys={"learning_rate": 0.5}))
+    final = {"alchemist_share": 0.5, "mode": "add"}
+    assert mixture_of(grid, "half") == {"name": "half", "seed": 0, "09_mixture": final}
+    first, second = recipe_of(grid, 0), recipe_of(grid, 1)
+    assert {k for k in first if first[k] != second[k]} == {"seed", "data_seed"}
+    assert first["sample_tokens"] == 4000 and first["num_train_epochs"] == 1 and first["learning_rate"] == 0.5
+
+
+class Commands:
+    """Stands for the commands of other rooms: writes what they would write, and remembers them."""
+
+    def __init__(self, build: Path) -> None:
+        self.said, self.not_sampled, self.broken = [], 5, None
+        write_json(build / "toy/mixture.json", {"stages": ["01_sources", "09_mixture"]})
+        write_json(build / "toy/01_sources/manifest.json", {"digest": "d"})
+
+    def __call__(self, module, *arguments):
+        arguments = [str(a) for a in arguments]
+        self.said.append(module)
+        if self.broken and self.broken in " ".join([module, *arguments]):
+            raise Refusal("it broke")
+        if module == "dataset_scripts.build":
+            folder = Path(arguments[0]).with_suffix("")
+            assert (folder / "01_sources/manifest.json").is_file(), "the stages of the base mixture are there"
+            write_json(folder / "09_mixture/manifest.json", {"notes": {"rows_chosen": 3}})
+        if module == "recipes.sft":
+            facts = {"tokens": 3990, "seconds": 1.0, "loss_last": 2.0, "eval_losses": {}}
+            facts |= {"settings": {"method": "full"}, "rows_not_sampled": self.not_sampled}
+            write_json(Path(arguments[-1]) / "run.json", facts)
+        if module == "evaluation.evaluate":
+            passes = ["half" in arguments[0], "half-seed-1" in arguments[0]]  # of the two tasks
+            tasks = {f"t{i}": {"verdicts": [{"status": "ok" if ok else "failed"}]} for i, ok in enumerate(passes)}
+            result = {"benchmark": "b", "version": "1", "tasks": tasks, "pass_at_1": sum(passes) / 2}
+            folder = Path(arguments[arguments.index("--output") + 1])
+            write_json(folder / "result.json", result | {"seconds": {"all": 2.0}})
+        if module == "evaluation.compare":
+            found = compare.compare(*(read_json(Path(a)) for a in arguments[:2]))
+            write_json(Path(arguments[arguments.index("--out") + 1]), found)
+
+
+def ablated(path: Path, commands: Commands, build: Path):
+    """Run all cells as `main` does; returns result.json."""
+    runner = ablate.Runner(path, build, commands)
+    return ablate.run_all(runner)
+
+
+def test_seeds_are_pooled_by_task_and_compared_with_the_baseline(grid_file, tmp_path):
+    commands = Commands(tmp_path / "build")
+    result = ablated(grid_file(), commands, tmp_path / "build")
+    none, half = result["cells"]
+    assert half["scores"] == {"t0": 1.0, "t1": 0.5} and half["mean"] == 0.75 and none["mean"] == 0.0
+    assert half["difference"]["difference"] == 0.75 and none["difference"] is None
+    assert [run["pass_at_1"] for run in half["seeds"]] == [0.5, 1.0]
+    assert half["seeds_standard_deviation"] == pytest.approx(0.3536, abs=1e-4)
+    assert (half["rows_with_a_prompt"], half["tokens"], half["seconds"]) == (3, 7980, 6.0)
+    assert "| half | 75.0 +- 17.7 | +75.0 [+50.0, +100.0] | 35.4 |" in (
+        tmp_path / "build/ablations/tiny/table.md"
+    ).read_text()  # fmt: skip
+    assert result == read_json(tmp_path / "build/ablations/tiny/result.json") and not result["failed"]
+
+
+def test_a_finished_cell_is_skipped_and_a_changed_one_runs_again(grid_file, tmp_path):
+    commands = Commands(tmp_path / "build")
+    first = ablated(grid_file(), commands, tmp_path / "build")
+    commands.said.clear()
+    assert ablated(grid_file(), commands, tmp_path / "build") == first
+    assert not commands.said
+    commands.said.clear()
+    ablated(grid_file(seeds=[0, 1, 2]), commands, tmp_path / "build")
+    assert commands.said.count("recipes.sft") == 2, "one more run a cell, the others are kept"
+    commands.said.clear()
+    cells = {"none": {}, "half": {"mixture": {"alchemist_share": 0.6}}}
+    ablated(grid_file(seeds=[0, 1, 2], cells=cells), commands, tmp_path / "build")
+    assert commands.said.count("recipes.sft") == 3, "of the changed cell alone"
+    commands.said.clear()
+    write_json(tmp_path / "build/toy/01_sources/manifest.json", {"digest": "another"})
+    ablated(grid_file(seeds=[0, 1, 2], cells=cells), commands, tmp_path / "build")
+    assert commands.said.count("recipes.sft") == 6
+
+
+def test_a_failing_cell_is_named_and_the_others_go_on(grid_file, tmp_path, capsys):
+    commands = Commands(tmp_path / "build")
+    commands.broken = "recipes/seed-1.yaml --data " + str(tmp_path / "build/ablations/tiny/hub/datasets/half")
+    result = ablated(grid_file(), commands, tmp_path / "build")
+    assert [cell["name"] for cell in result["cells"]] == ["none"] and result["failed"] == {"half": "it broke"}
+    assert "ablate: cell 'half': it broke" in capsys.readouterr().err
+    commands.broken = None
+    commands.said.clear()
+    assert not ablated(grid_file(), commands, tmp_path / "build")["failed"]
+    assert commands.said.count("recipes.sft") == 1, "the seed that was done is kept"
+
+
+def test_a_mixture_with_too_few_tokens_fails_rather_than_differs(grid_file, tmp_path):
+    commands = Commands(tmp_path / "build")
+    commands.not_sampled = 0
+    failed = ablated(grid_file(), commands, tmp_path / "build")["failed"]
+    assert "its mixture has only 3,990 tokens and every cell is trained on 4,000" in failed["none"]
+
+
+def test_the_untrained_base_is_evaluated_once(grid_file, tmp_path):
+    commands = Commands(tmp_path / "build")
+    cells = {"none": {"untrained": True}, "half": {"mixture": {"alchemist_share": 0.5}}}
+    result = ablated(grid_file(cells=cells), commands, tmp_path / "build")
+    assert commands.said.count("evaluation.evaluate") == 3 and commands.said.count("recipes.sft") == 2
+    assert result["cells"][0]["settings"] == {"untrained": True}
+    assert result["cells"][0]["seeds_standard_deviation"] is None
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda toy: (toy / "mixture.json").unlink(), "the base mixture is not built; run `make mixture MIXTURE=toy`"),
+        (
+            lambda toy: write_json(toy / "asked/05_evolve.json", {"open": {"rate": 2}}),
+            "05_evolve still has unans",
+        ),
+    ],
+)
+def test_a_base_mixture_that_would_still_ask_is_refused(grid_file, tmp_path, change, says):
+    commands = Commands(tmp_path / "build")
+    change(tmp_path / "build/toy")
+    assert says in ablated(grid_file(), commands, tmp_path / "build")["failed"]["none"]
+    assert "dataset_scripts.build" not in commands.said
+
+
+def test_the_plan_counts_runs_tokens_and_hours_and_runs_nothing(grid_file, tmp_path):
+    runner = ablate.Runner(grid_file(), tmp_path / "build", call=None)
+    said = ablate.planned(runner)
+    assert "half                        2        8,000" in said and "requests    none" in said
+    assert not runner.folder.exists()
+
+
+@pytest.mark.slow
+def test_a_tiny_grid_runs_end_to_end(grid_file, recipe_file, mixture_file, tmp_path):
+    """Two cells x two seeds: mixtures, runs, HumanEval and comparison by the real commands; a rerun does nothing."""
+    rows = [{"instruction": i, "output": r} for i, r in code_rows(80)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    options = {"files": [str(tmp_path / "rows.jsonl")], "licence": "MIT", "generator": "human"}
+    cells = {"none": {"mixture": {"alchemist_share": 0.0}}, "half": {"mixture": {"alchemist_share": 0.5}}}
+    path = grid_file(recipe=str(recipe_file()), recipe_keys={"learning_rate": 1.0e-3}, cells=cells)
+    base = mixture_file(_01_sources=[{"source": "jsonl", "options": options}], _04_decontaminate=None)
+    built = run_module("dataset_scripts.build", str(base), "--build", str(tmp_path / "build"), "--workers", "1")
+    assert built.returncode == 0, built.stderr
+    done = run_module("recipes.ablate", str(path), "--build", str(tmp_path / "build"))
+    folder = tmp_path / "build/ablations/tiny"
+    assert done.returncode == 0, done.stderr + (folder / "log.txt").read_text()[-2000:]
+    result = read_json(folder / "result.json")
+    assert [cell["name"] for cell in result["cells"]] == ["none", "half"] and not result["failed"]
+    none, half = result["cells"]
+    assert (none["rows_with_a_prompt"], half["rows_with_a_prompt"]) == (0, 40)
+    for cell in (none, half):
+        assert [run["seed"] for run in cell["seeds"]] == [0, 1]
+        assert set(cell["scores"]) == {"HumanEval/0", "HumanEval/1"}
+        assert all(3_000 < run["tokens"] <= 4_000 for run in cell["seeds"])
+    assert none["seeds"][0]["loss_last"] != none["seeds"][1]["loss_last"] != half["seeds"][1]["loss_last"]
+    assert half["difference"]["low"] <= half["difference"]["difference"] <= half["difference"]["high"]
+    assert not list(folder.glob("runs/*/run")), "weights are not kept"
+    again = run_module("recipes.ablate", str(path), "--build", str(tmp_path / "build"))
+    assert again.returncode == 0 and "| half |" in again.stdout and read_json(folder / "result.json") == result
+    assert (folder / "log.txt").read_text().count("recipes.sft") == 4
