@@ -20,6 +20,7 @@ import multiprocessing
 import sys
 import zipfile
 from collections.abc import Sequence
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -203,10 +204,20 @@ def _read_vectors(path: Path, count: int, made_by: str) -> np.ndarray:
 
 
 def _embedded_apart(model: str, revision: str, codes: Sequence[str], where: str) -> np.ndarray:
-    """`embedded` in a process of its own: a worker can use no GPU if the process that it is forked from has."""
+    """`embedded` in a process of its own: a worker can use no GPU if the process that it is forked from has.
+
+    Raises:
+        Refusal: the process was killed; see `embedded`.
+    """
     context = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(1, context) as pool:
-        return pool.submit(embedded, model, revision, list(codes), where).result()
+        try:
+            return pool.submit(embedded, model, revision, list(codes), where).result()
+        except BrokenProcessPool:
+            raise Refusal(
+                f"{where}: the process that runs {model} was killed, most likely for want of memory; free some, name "
+                "a smaller model, or write embedding: tfidf."
+            ) from None
 
 
 def embedded(model: str, revision: str, codes: Sequence[str], where: str) -> np.ndarray:

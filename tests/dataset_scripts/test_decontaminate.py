@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import multiprocessing
+import os
 import pickle
 import re
 
@@ -508,6 +510,19 @@ def test_a_spoilt_file_of_vectors_is_made_anew_and_said(letters, monkeypatch, tm
     assert letters == [2, 2] and path.read_bytes() == whole
     said = capsys.readouterr().err
     assert re.search(f"{says}.*; embedding 2 solutions again", said) and said.count("\n") == 1
+
+
+def _die(*_):
+    os._exit(9)
+
+
+def test_a_model_that_is_killed_is_one_sentence(monkeypatch):
+    fork = multiprocessing.get_context("fork")
+    monkeypatch.setattr(code_cosine, "MODEL_PACKAGES", ("numpy",))
+    monkeypatch.setattr(code_cosine.multiprocessing, "get_context", lambda _: fork)
+    monkeypatch.setattr(code_cosine, "embedded", _die)
+    with pytest.raises(Refusal, match="toy.yaml: the process that runs team/code-model was killed"):
+        model_index(monkeypatch)
 
 
 def test_without_sentence_transformers_one_sentence_says_what_to_install(monkeypatch):

@@ -15,7 +15,7 @@ from artefacts import ROOT
 from dataset_scripts import decontaminate
 from dataset_scripts.schema import row_id
 from evaluation import benchmarks
-from tests.perf.decontaminate_rows import original_rows
+from tests.perf.decontaminate_rows import language_of, original_rows
 
 JUDGED = json.loads((Path(__file__).parent / "judged_leaks.json").read_text())
 
@@ -30,7 +30,9 @@ def removed_ids(source, pairs, settings, index):
     for start in range(0, len(pairs), 500):
         part = pairs[start : start + 500]
         columns = {"instruction": [i for i, _ in part], "response": [r for _, r in part]}
-        out = decontaminate.batch(columns | {"language": ["python"] * len(part)}, index=index, config=settings)
+        out = decontaminate.batch(
+            columns | {"language": [language_of(source)] * len(part)}, index=index, config=settings
+        )
         found |= {i for i, reason in zip(ids[start:], out["reason"], strict=False) if reason}
     return found
 

@@ -23,7 +23,7 @@ from evaluation import benchmarks
 from evaluation.benchmarks import Problem
 from tests.perf import decontaminate_held_out as other
 from tests.perf.decontaminate import BATCH, NAMES, batches, config
-from tests.perf.decontaminate_rows import WAYS, original_rows, planted
+from tests.perf.decontaminate_rows import WAYS, language_of, original_rows, planted
 
 SHORT_TOKENS = 20  # a copy below this is short
 SIGNALS = ("ngram", "cosine", "tree")
@@ -86,7 +86,7 @@ def chosen(seed: int) -> Iterator[tuple[str, list[Row]]]:
             rows = [Row(*copy, "python", p.task_id, sizes[p.task_id]) for p, copy in pairs if copy is not None]
             yield f"{way}{', the solution alone' if alone else ''}", rows
     for source, real in original_rows().items():
-        yield f"real rows of {source}", [Row(*pair, "python") for pair in real]
+        yield f"real rows of {source}", [Row(*pair, language_of(source)) for pair in real]
 
 
 def held_out(seed: int) -> Iterator[tuple[str, list[Row]]]:

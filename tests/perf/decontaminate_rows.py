@@ -32,6 +32,11 @@ def data_folder() -> Path:
     return Path(folder)
 
 
+def language_of(source: str) -> str:
+    """Of code that does not say."""
+    return "java" if source == "commits_java" else "python"
+
+
 def original_rows() -> dict[str, list[tuple[str, str]]]:
     """Real (instruction, response) pairs by source."""
     folder = data_folder()
@@ -42,7 +47,9 @@ def original_rows() -> dict[str, list[tuple[str, str]]]:
         ("gpteacher_codegen", "gpteacher_codegen/codegen-instruct.json.gz", ("instruction", "input", "response")),
         ("leetcode", "leetcode_dataset/LeetCodeDataset-v0.1.0-train.jsonl.gz", ("query", None, "response")),
         ("oasst_octopack", "oasst_octopack/oasstcommitpackftmanual.jsonl.gz", ("prompt", None, "completion")),
+        ("oasst_commitpackft", "oasst_octopack/oasstcommitpackft.jsonl.gz", ("prompt", None, "completion")),
         ("alpaca", "alpaca_5000/alpaca_5000.json.gz", ("instruction", "input", "output")),
+        ("commits_java", "commit_samples/smallcommits_java.jsonl.gz", ("message", None, "new_contents")),
     ):
         text = gzip.decompress((folder / path).read_bytes()).decode()
         rows = [json.loads(line) for line in text.split("\n") if line] if ".jsonl" in path else json.loads(text)

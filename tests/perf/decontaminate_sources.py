@@ -18,7 +18,7 @@ from dataset_scripts.stage import Stage, run_on_rows, run_on_stream
 from evaluation import benchmarks
 from tests.dataset_scripts.test_real_leaks import JUDGED
 from tests.perf.decontaminate import config
-from tests.perf.decontaminate_rows import original_rows
+from tests.perf.decontaminate_rows import language_of, original_rows
 
 
 def main() -> None:
@@ -35,7 +35,7 @@ def main() -> None:
             rows.append(
                 make_row(
                     source=source, instruction=instruction, response=response, license="unknown", generator="unknown",
-                    language="python", occurrence=counts[source, instruction, response],
+                    language=language_of(source), occurrence=counts[source, instruction, response],
                 )
             )  # fmt: skip
     run_on_stream(Stage("03_clean", "rows", 2000), arguments.build, rows, total=len(rows))
