@@ -240,7 +240,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m evaluation.evaluate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("model", nargs="?", help="model folder, or Hub id (owner/name)")
+    parser.add_argument("model", nargs="?", help="model folder, or Hub id (owner/name, owner/name@revision)")
     parser.add_argument("--samples", type=Path, help="score this file (.jsonl, .json, .gz, .zip) or MultiPL-E folder")
     parser.add_argument("--benchmark", help=f"of the samples: {', '.join((*benchmarks.NAMES, recorded.BENCHMARK))}")
     parser.add_argument("--version", help="of the benchmark (default: its newest)")
