@@ -219,9 +219,9 @@ compare: install ## two results side by side (A= B=, folders or result.json): di
 eval-demo: train-demo ## the demo's tuned checkpoint on all 164 problems of HumanEval
 	@$(PY) -m evaluation.evaluate $(DEMO_RUN)/model --output $(DEMO_RUN)/eval-all
 
-errors: install ## error cases of runs side by side: RUNS="before=DIR after=DIR ..." LIST=NameError for the failing tasks
+errors: install ## error cases of runs side by side: RUNS="before=DIR after=DIR ..." LIST=NameError PROGRAMS=3
 	@[ -n "$(RUNS)" ] || { echo 'make: which runs? make errors RUNS="before=build/runs/... after=build/runs/..."' >&2; exit 2; }
-	@$(PY) -m evaluation.errors $(RUNS) $(if $(LIST),--list "$(LIST)")
+	@$(PY) -m evaluation.errors $(RUNS) $(if $(LIST),--list "$(LIST)") $(if $(PROGRAMS),--programs $(PROGRAMS))
 
 eval-l7b: install ## a trained Llama-2-7B under PROTOCOL (RECIPE=full|lora|qlora, adapters merged before; BASE=, NPROC=)
 	$(call EVALUATE_RUN,$(or $(OUTPUT),$(BUILD)/runs/llama2-7b-$(RECIPE)))

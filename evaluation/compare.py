@@ -15,13 +15,18 @@ from evaluation.judge import UNSCORED
 from evaluation.scores import paired_bootstrap, standard_error
 
 
+def file_of(path: Path) -> Path:
+    """The result file that a file or folder means."""
+    return path / "result.json" if path.is_dir() else path
+
+
 def read(path: Path) -> dict[str, Any]:
     """A result file, or the one of a folder.
 
     Raises:
         Refusal: there is none.
     """
-    path = path / "result.json" if path.is_dir() else path
+    path = file_of(path)
     found = read_json(path)
     if not isinstance(found, dict) or "tasks" not in found or "benchmark" not in found:
         raise Refusal(f"{path}: no result of an evaluation there; run python -m evaluation.evaluate first.")

@@ -4,7 +4,8 @@
     python -m evaluation.evaluate --benchmark humaneval --samples FILE --out result.json
 
 reads   a model (folder or Hub id), evaluation/protocols/<name>.yaml, the benchmark; or a file of samples
-writes  DIR/samples.jsonl (one answer a line, kept as they are made), DIR/result.json last; or result.json
+writes  DIR/samples.jsonl (one answer a line, kept as they are made), DIR/result.json last; or result.json; beside
+        either result.programs.jsonl, what was judged
 
 Programs run in the sandbox; without one nothing is run, unless ALLOW_UNSANDBOXED=1, which marks the result.
 """
@@ -176,6 +177,7 @@ def evaluate(generator: Generator, protocol_path: Path, selection: Selection, ou
         "seconds": {"generate": round(generated_s, 1), "all": round(time.monotonic() - started, 1)},
         "versions": {name: version(name) for name in PINS},
     }
+    result.write_programs(output / "result.json", programs)
     write_json(output / "result.json", built)
     return built
 
@@ -240,7 +242,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m evaluation.evaluate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("model", nargs="?", help="model folder, or Hub id (owner/name)")
+    parser.add_argument("model", nargs="?", help="model folder, or Hub id (owner/name, owner/name@revision)")
     parser.add_argument("--samples", type=Path, help="score this file (.jsonl, .json, .gz, .zip) or MultiPL-E folder")
     parser.add_argument("--benchmark", help=f"of the samples: {', '.join((*benchmarks.NAMES, recorded.BENCHMARK))}")
     parser.add_argument("--version", help="of the benchmark (default: its newest)")
@@ -280,9 +282,10 @@ def main() -> None:
             return
         languages = [name for name in given.languages.split(",") if name]
         decided = {key: value for key, value in (("text", given.text), ("cut", given.cut)) if value}
-        built, _ = score_samples(
+        built, held = score_samples(
             given.samples, given.benchmark, given.version, selection, given.lenient, languages, decided
         )
+        result.write_programs(given.out, held.programs)
         write_json(given.out, built)
         _say(built)
         return

@@ -82,7 +82,7 @@ def answers(
 
     Args:
         engine: transformers or vllm.
-        model: a folder with safetensors weights, or a Hub id.
+        model: a folder with safetensors weights, or a Hub id (owner/name or owner/name@revision).
         prompts: n of them.
         title: of the progress bar.
 
@@ -114,9 +114,10 @@ def _transformers(model: str, prompts: Sequence[Prompt], decoding: Decoding, tit
     from accelerate.utils import gather_object
 
     try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(model, padding_side="left")
+        name, revision = pinned(model)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(name, revision=revision, padding_side="left")
         loaded = transformers.AutoModelForCausalLM.from_pretrained(
-            model, dtype=getattr(torch, decoding.dtype), use_safetensors=True
+            name, revision=revision, dtype=getattr(torch, decoding.dtype), use_safetensors=True
         )
     except (OSError, ValueError) as error:
         raise Refusal(f"{model}: cannot be loaded ({' '.join(str(error).split())[:200]}).") from None
@@ -180,7 +181,8 @@ def _vllm(model: str, prompts: Sequence[Prompt], decoding: Decoding) -> Iterator
         raise Refusal("vllm is not installed; pip install vllm on a machine with a GPU, or use --engine transformers.")
     import vllm
 
-    engine = vllm.LLM(model=model, dtype=decoding.dtype, seed=decoding.seed)
+    name, revision = pinned(model)
+    engine = vllm.LLM(model=name, revision=revision, dtype=decoding.dtype, seed=decoding.seed)
     tokenizer = engine.get_tokenizer()
     options = vllm.SamplingParams(
         max_tokens=decoding.max_new_tokens, temperature=decoding.temperature, top_p=decoding.top_p,
@@ -190,6 +192,18 @@ def _vllm(model: str, prompts: Sequence[Prompt], decoding: Decoding) -> Iterator
     for start in range(0, len(tokens), 256):  # vLLM batches by itself; this is how often the caller can keep answers
         for offset, out in enumerate(engine.generate(tokens[start : start + 256], options)):
             yield {start + offset: until(out.outputs[0].text, decoding.stop)}
+
+
+def pinned(model: str) -> tuple[str, str | None]:
+    """A model and its revision on the Hub, None for a folder or where none is named.
+
+    >>> pinned("bigcode/octocoder@1a2b3c"), pinned("bigcode/octocoder")
+    (('bigcode/octocoder', '1a2b3c'), ('bigcode/octocoder', None))
+    """
+    if weights_of(model) is not None:
+        return model, None
+    name, _, revision = model.partition("@")
+    return name, revision or None
 
 
 def weights_of(model: str) -> Path | None:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from artefacts import Refusal, code_key, hash_of, sha256_of_file, write_bytes
-from evaluation import generate, served
+from evaluation import generate
 from evaluation.protocol import Protocol
 
 GENERATION_PINS = ("torch", "transformers")
@@ -73,6 +73,8 @@ class Generator:
             asked = [dataclasses.replace(prompts[task_id], sample=n) for task_id, n in missing]
             title = f"{Path(self.model).name} on {rules.benchmark}"
             if self.engine == "server":
+                from evaluation import served  # the client of servers takes a second to import
+
                 ledger = path.parent / "answers.sqlite"
                 batches = served.answers(self.server, self.model, asked, decoding, title, ledger)
             else:

@@ -28,6 +28,7 @@ class Checkpoint(StrictModel):
     """One entry of published.yaml. A figure's key is its protocol; with + it is that of the plus inputs."""
 
     model: str
+    revision: str | None
     source: str
     weights_gb: float
     parameters: float
@@ -58,6 +59,7 @@ def plan(checkpoint: Checkpoint, model: str) -> str:
     weights_gib = 2 * checkpoint.parameters / 2**30
     lines = [
         f"model      {model} ({checkpoint.parameters / 1e9:.1f} B parameters)",
+        f"revision   {generate.pinned(model)[1] or 'none named: whatever the folder or the main branch holds'}",
         f"download   {checkpoint.weights_gb:.1f} GB{', gated: needs HF_TOKEN' if checkpoint.gated else ''}",
         f"memory     {weights_gib:.1f} GiB of weights in bfloat16, and keys and values of a batch, with prompts of "
         f"{_PROMPT_TOKENS:,} tokens",
@@ -127,7 +129,7 @@ def main() -> None:
     if given.name not in known:
         raise Refusal(f"{PUBLISHED}: there is no entry '{given.name}'; known entries: {', '.join(known)}.")
     checkpoint = known[given.name]
-    model = given.model or checkpoint.model
+    model = given.model or "@".join(part for part in (checkpoint.model, checkpoint.revision) if part)
     if generate.is_main():
         print(plan(checkpoint, model))
     if given.dry_run:

@@ -4,7 +4,8 @@
     python -m evaluation.rescore wizardcoder-15b evol-teacher
 
 reads   evaluation/recorded.yaml, and each file from REAL_DATA_DIR or at its pinned commit on GitHub
-writes  build/rescore/<name>.json (the result, as evaluate writes it) and a table; exit code 1 when a score is not met
+writes  build/rescore/<name>.json (the result, with its programs beside it, as evaluate writes them) and a table; exit
+        code 1 when a score is not met
 """
 
 import argparse
@@ -19,6 +20,7 @@ from evaluation.benchmarks import files
 from evaluation.evaluate import Selection, score_samples
 from evaluation.generic import recorded as texts
 from evaluation.judge import UNSCORED
+from evaluation.result import write_programs
 
 RECORDED = ROOT / "evaluation" / "recorded.yaml"
 
@@ -123,6 +125,7 @@ def rescore(name: str, record: Record, output: Path, workers: int | None) -> dic
     else:
         result, held = score_samples(path, record.benchmark, record.version, Selection(workers=workers))
         said = {"pass@1": held.recorded} if held.recorded else {}
+        write_programs(output / f"{name}.json", held.programs)
     if record.verdicts:
         more = record.verdicts
         said = recorded_verdicts(find(record, more.file, more.path, more.sha256))

@@ -6,12 +6,14 @@
 language sets), a row a library (DS-1000), or base and plus (EvalPlus's sets; the headline is plus, which needs both).
 """
 
+import json
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from artefacts import Refusal
+from artefacts import Refusal, write_bytes
 from evaluation.benchmarks import Problem
 from evaluation.judge import UNSCORED, is_plus
 from evaluation.scores import caveat, score
@@ -121,6 +123,21 @@ def unweighted(scores: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
         "unweighted_mean": math.fsum(s["pass_at_1"] for s in scores.values()) / count,
         "unweighted_standard_error": math.sqrt(math.fsum(s["standard_error"] ** 2 for s in scores.values())) / count,
     }
+
+
+def programs_of(path: Path) -> Path:
+    """Where the programs of a result file lie: result.json -> result.programs.jsonl."""
+    return path.with_suffix(".programs.jsonl")
+
+
+def write_programs(path: Path, programs: Mapping[str, Sequence[str | None]]) -> None:
+    """What was judged, one program a line, beside the result file `path`; None was not run."""
+    lines = [
+        json.dumps({"task_id": task_id, "sample": number, "program": text}) + "\n"
+        for task_id, texts in programs.items()
+        for number, text in enumerate(texts)
+    ]
+    write_bytes(programs_of(path), "".join(lines).encode())
 
 
 def line(result: Mapping[str, Any]) -> str:

@@ -33,6 +33,7 @@ from artefacts import (
     write_json,
 )
 from evaluation import result
+from evaluation.generate import pinned
 from evaluation.generator import model_digest
 from evaluation.generic import rows
 
@@ -112,9 +113,10 @@ def evaluate(name: str, model: str, output: Path, data: Path | None, limit: int 
     from lm_eval.tasks import TaskManager
 
     names = task_files(name, rules, found, output / "tasks")
+    repo, revision = pinned(model)
     done = simple_evaluate(
         model="hf",
-        model_args={"pretrained": model, "dtype": rules.dtype, "use_safetensors": True},
+        model_args={"pretrained": repo, "revision": revision or "main", "dtype": rules.dtype, "use_safetensors": True},
         tasks=names,
         task_manager=TaskManager(include_path=str(output / "tasks"), include_defaults=False),
         num_fewshot=rules.shots,

@@ -116,7 +116,7 @@ def test_vllm_is_asked_with_our_tokens_and_refused_where_it_is_not(tiny_model, m
     assert found == {0: "1 ", 1: "2 "}
     assert seen["texts"][0] == "one" and seen["texts"][1].endswith("<|im_start|>assistant\nSure")
     assert seen["options"]["max_tokens"] == 11 and seen["options"]["stop"] == ["END"]
-    assert seen["model"] == {"model": str(tiny_model), "dtype": "bfloat16", "seed": 0}
+    assert seen["model"] == {"model": str(tiny_model), "revision": None, "dtype": "bfloat16", "seed": 0}
 
 
 @pytest.mark.slow

@@ -121,13 +121,18 @@ def test_a_wrong_protocol_is_refused(tiny_model, protocol, tmp_path, changes, sa
         evaluate(tiny_model, protocol(**changes), 1, tmp_path / "out")
 
 
-def test_a_real_model_answers_every_problem_through_the_command_line(tiny_model, tmp_path):
-    out = tmp_path / "out"
-    done = run_module("evaluation.evaluate", str(tiny_model), "--limit", "3", "--output", str(out))
-    assert done.returncode == 0, done.stderr
+def test_a_real_model_answers_every_problem_through_the_command_line(
+    tiny_model, protocol, tmp_path, monkeypatch, capsys
+):
+    out, rules = tmp_path / "out", protocol(max_new_tokens=24).with_suffix("")
+    more = ["--protocol", str(rules), "--limit", "3", "--output", str(out)]
+    monkeypatch.setattr("sys.argv", ["evaluate", str(tiny_model), *more])
+    assert module.main() == 0 and "of 3 pass" in capsys.readouterr().out
     result = read_json(out / "result.json")
-    assert result["problems"] == 3 and len((out / "samples.jsonl").read_text().splitlines()) == 3
-    assert sum(result["outcomes"].values()) == 3
+    assert result["problems"] == 3 and sum(result["outcomes"].values()) == 3
+    for name in ("samples.jsonl", "result.programs.jsonl"):
+        rows = [json.loads(line) for line in (out / name).read_text().splitlines()]
+        assert sorted(row["task_id"] for row in rows) == [f"HumanEval/{n}" for n in range(3)], name
 
 
 def test_a_folder_without_weights_is_refused(tmp_path):

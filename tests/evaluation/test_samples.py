@@ -2,14 +2,14 @@
 
 import gzip
 import json
+import sys
 import zipfile
 
 import pytest
 
 from artefacts import Refusal
-from evaluation import benchmarks, samples
+from evaluation import benchmarks, evaluate, samples
 from evaluation.evaluate import Selection, score_samples
-from tests.conftest import run_module
 
 PROBLEMS = benchmarks.load("humaneval")[:4]
 BODIES = {p.task_id: p.solution for p in PROBLEMS}
@@ -190,16 +190,22 @@ def test_a_bad_file_is_one_sentence(tmp_path, data, says):
     assert str(path) in str(refusal.value) and "\n" not in str(refusal.value)
 
 
-def test_a_missing_file_and_an_unknown_version_end_the_command_with_a_sentence(tmp_path):
-    there = tmp_path / "x.jsonl"
-    there.write_text(FORMS["human-eval"])
-    for more, says in (
-        (("--samples", str(tmp_path / "no.jsonl"), "--benchmark", "humaneval"), "there is no such file"),
-        (("--samples", str(there), "--benchmark", "humaneval", "--version", "v9"), "has no version 'v9'"),
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (("--samples", "no.jsonl", "--benchmark", "humaneval"), "there is no such file"),
+        (("--samples", "x.jsonl", "--benchmark", "humaneval", "--version", "v9"), "has no version 'v9'"),
+        (("--samples", "x.jsonl", "--benchmark", "humanevil"), "there is no benchmark 'humanevil'"),
         (
-            ("--samples", str(there), "--benchmark", "humaneval", "--tasks", "HumanEval/9999"),
+            ("--samples", "x.jsonl", "--benchmark", "humaneval", "--tasks", "HumanEval/9999"),
             "no task 'HumanEval/9999'",
         ),
-    ):
-        done = run_module("evaluation.evaluate", *more, "--out", str(tmp_path / "out.json"))
-        assert done.returncode == 2 and says in done.stderr and done.stderr.count("\n") == 1, done.stderr
+    ],
+)
+def test_what_is_not_there_ends_the_command_with_a_sentence(tmp_path, monkeypatch, capsys, more, says):
+    (tmp_path / "x.jsonl").write_text(FORMS["human-eval"])
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["evaluate", *more, "--out", "out.json"])
+    assert evaluate.main() == 2
+    said = capsys.readouterr().err
+    assert says in said and said.count("\n") == 1 and not (tmp_path / "out.json").exists()

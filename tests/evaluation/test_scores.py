@@ -81,13 +81,17 @@ def test_errors_stand_side_by_side_and_failing_tasks_are_listed(tmp_path, capsys
         write_json(tmp_path / f"{name}.json", made(verdicts))
     monkeypatch.setattr(
         sys, "argv",
-        ["errors", f"before={tmp_path}/a.json", f"after={tmp_path}/b.json", "--list", "NameError"],
+        ["errors", f"before={tmp_path}/a.json", f"after={tmp_path}/b.json", "--list", "NameError", "--programs", "1"],
     )  # fmt: skip
+    assert errors.main() == 2 and "a.programs.jsonl: is missing" in capsys.readouterr().err
+    for name in ("a", "b"):
+        result.write_programs(tmp_path / f"{name}.json", {"T/0": ["x"], "T/1": ["def f():\n    return nme\n"]})
     assert errors.main() == 0
-    rows = {line[:24].strip(): line[24:].split() for line in capsys.readouterr().out.splitlines()}
+    out = capsys.readouterr().out
+    assert "before  T/1 sample 0  because exception\n    def f():\n        return nme\n" in out
+    rows = {line[:24].strip(): line[24:].split() for line in out.splitlines()}
     assert rows["passes"] == ["1", "3", "+2"] and rows["NameError"] == ["1", "0", "-1"]
     assert rows["SyntaxError"] == ["0", "1", "+1"] and rows["wrong answer"] == ["1", "0", "-1"]
-    assert any(line.startswith("before  T/1") for line in rows)
 
 
 def record(**changes):
