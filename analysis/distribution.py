@@ -17,7 +17,7 @@ COLUMNS = ("source", "language", "task", "generator", "license")
 NO_PROMPT = "without a prompt"
 PANELS = {
     "source": "source", "language": "programming language", "task": "task", "generator": "who wrote the response",
-    "license": "licence", "prompt": "AlchemistPrompt, by writer",
+    "license": "licence", "prompt": "AlchemistPrompt",
 }  # fmt: skip
 
 
@@ -35,11 +35,10 @@ def numbers(artefacts: Artefacts) -> dict[str, Any] | None:
     rows = counts["source"].total()
     if not rows:
         return None
-    most = max(style.LEAST_BARS, *(min(len(of), style.MOST_BARS) for of in counts.values()))
     return {
         "title": f"What is in the mixture ({stage})",
         "caption": f"rows; n = {rows:,}",
-        "height_inches": 0.8 + 2 * (0.22 * most + 0.7),
+        "height_inches": 0.8 + sum(0.22 * bars + 0.7 for bars in _bars(counts)),
         "rows": rows,
         **{name: dict(of.most_common()) for name, of in counts.items()},
     }
@@ -50,8 +49,16 @@ def _writers(artefacts: Artefacts):
         yield from ((i, who) for i, who in zip(batch["id"], batch["alchemist"], strict=True) if who)
 
 
+def _bars(counts: style.Numbers) -> list[int]:
+    """Bars that the panels of each of the two lines have room for."""
+    many = [max(style.LEAST_BARS, min(len(counts[name]), style.MOST_BARS)) for name in PANELS]
+    return [max(many[:3]), max(many[3:])]
+
+
 def draw(figure: Figure, found: style.Numbers) -> None:
     """A panel of bars for each of PANELS."""
-    for axes, (name, title) in zip(figure.subplots(2, 3).flat, PANELS.items(), strict=True):
-        style.bars(axes, style.largest(found[name]))
+    room = _bars(found)
+    grid = figure.subplots(2, 3, height_ratios=[bars + 2 for bars in room])
+    for place, (axes, (name, title)) in enumerate(zip(grid.flat, PANELS.items(), strict=True)):
+        style.bars(axes, style.largest(found[name]), room=room[place // 3])
         axes.set_title(title)

@@ -53,13 +53,15 @@ def draw(figure: Figure, found: style.Numbers) -> None:
     """Left: rows out of every stage, those it made in the second colour. Right: why rows were rejected."""
     left, right = figure.subplots(1, 2, width_ratios=(1, 1))
     stages = found["stages"]
-    said = [f"{s['kept']:,}" + (f" + {s['new']:,} new" if s["new"] else "") for s in stages]
-    style.bars(left, [(s["stage"], s["kept"]) for s in stages], more=[s["new"] for s in stages], said=said)
-    left.set_title("rows out: kept, and made by the stage")
     counts = {f"{s['stage'][:2]} {reason}": n for s in stages for reason, n in s["rejected"].items()}
+    pairs = style.largest(counts)
+    room = max(len(stages), len(pairs))
+    said = [f"{s['kept']:,}" + (f" + {s['new']:,} new" if s["new"] else "") for s in stages]
+    kept, new = [(s["stage"], s["kept"]) for s in stages], [s["new"] for s in stages]
+    style.bars(left, kept, more=new, said=said, room=room)
+    left.set_title("rows out: kept, and made by the stage")
     if counts:
-        pairs = style.largest(counts)
-        style.bars(right, pairs, 5)
+        style.bars(right, pairs, 5, room=room)
         right.set_title("rejected rows, by stage and reason")
     else:
         right.text(0.5, 0.5, "no row was rejected", ha="center", transform=right.transAxes)

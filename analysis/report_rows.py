@@ -23,6 +23,8 @@ MOST_CHARS = 4_000  # of a text; the data is not cut
 MOST_FACT_CHARS = 300
 MOST_BYTES = 18_000_000  # of all texts together, as they stand in a script
 TEXTS = ("instruction", "alchemist_prompt", "response")
+# signal -> what its score is, what its size counts (of the benchmark's part)
+SIGNALS = {"ngram": ("share of N-grams", "tokens"), "cosine": ("cosine", "tokens"), "tree": ("tree distance", "nodes")}
 IN, PROMPTED, REJECTED = "kept", "kept, with a prompt", "rejected"
 
 
@@ -148,15 +150,17 @@ def _add_facts(artefacts: Artefacts, rows: list[dict[str, Any]]) -> None:
 
 def _said(name: str, value: Any) -> str:
     if name == "evidence":
-        return "; ".join(evidence_line(piece) for piece in value)
+        return "; ".join(f"{piece['names'][0]} {evidence_line(piece)}" for piece in value)
     text = f"{value:.3f}" if isinstance(value, float) else str(value)
     return text if len(text) <= MOST_FACT_CHARS else f"{text[:MOST_FACT_CHARS]} [...]"
 
 
 def evidence_line(piece: dict[str, Any]) -> str:
-    """A piece of evidence in one line; it holds none of the row's text."""
-    decides = f", removes it {piece['decides']}" if piece["decides"] else ""
-    return f"{piece['names'][0]} {piece['part']}: {piece['signal']} {piece['score']:.3f} of {piece['size']}{decides}"
+    """A piece of evidence in one line, without the item's name; it holds none of the row's text."""
+    measure, unit = SIGNALS[piece["signal"]]
+    decides = {"alone": "; this alone removes the row", "together": "; with another part it removes the row"}
+    said = f"{piece['part']}: {measure} {piece['score']:.3f}, {piece['size']} {unit}"
+    return said + decides.get(piece["decides"], "")
 
 
 def _add_children(artefacts: Artefacts, rows: list[dict[str, Any]]) -> None:

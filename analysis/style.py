@@ -111,6 +111,7 @@ def bars(
     place: int = 0,
     more: Sequence[float] = (),
     said: Sequence[str] = (),
+    room: int = LEAST_BARS,
 ) -> None:
     """Horizontal bars from the top down, each with its count behind it.
 
@@ -118,6 +119,7 @@ def bars(
         place: colour of the bars.
         more: a second bar behind each, in the next colour.
         said: labels, where they are not the counts.
+        room: bars that the panel has room for, so that bars of panels side by side are equally thick.
     """
     pairs = list(pairs)
     values, more = [value for _, value in pairs], more or [0] * len(pairs)
@@ -127,7 +129,7 @@ def bars(
     for at, (end, label) in enumerate(zip(ends, said or [f"{value:,}" for value in values], strict=True)):
         axes.annotate(label, (end, at), xytext=(4, 0), textcoords="offset points", va="center", fontsize=8)
     axes.set_yticks(range(len(pairs)), [shortened(name) for name, _ in pairs])
-    axes.set_ylim(max(len(pairs), LEAST_BARS) - 0.5, -0.5)
+    axes.set_ylim(max(len(pairs), room, LEAST_BARS) - 0.5, -0.5)
     axes.set_xlim(0, max([*ends, 1e-9]) * 1.35)  # room for the labels
-    axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(3, integer=True))
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
