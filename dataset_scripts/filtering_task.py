@@ -182,22 +182,23 @@ def _language(row: Mapping[str, Any]) -> str | None:
 def like(accepted: Accepted, models: Collection[Mapping[str, Any]], wanted: int, seed: int) -> list[int]:
     """Indices of accepted rows that resemble `models` in language, in having fences, and in length (by powers of two).
 
-    So that neither length nor form tells a good answer from a poor one. Where there is none in the same language, one
-    in any language is taken; where there is none at all, the next model has its turn.
+    So that neither tells a good answer from a poor one. Where there is none of all three, the language counts before
+    the fences; where there is none in the language, one in any will do; else the next model has its turn.
     """
     buckets: dict[tuple, list[int]] = defaultdict(list)
     for index in sorted(range(len(accepted)), key=lambda i: order(accepted.ids[i], seed), reverse=True):
-        size = accepted.chars[index].bit_length()
-        buckets[accepted.languages[index], accepted.fenced[index], size].append(index)
-        buckets[None, accepted.fenced[index], size].append(index)
+        language, fenced, size = accepted.languages[index], accepted.fenced[index], accepted.chars[index].bit_length()
+        for shape in ((language, fenced, size), (language, None, size), (None, fenced, size)):
+            buckets[shape].append(index)
     taken: dict[int, None] = {}
     models = sorted(models, key=lambda row: order(row["id"], seed))
     turn = misses = 0
     while len(taken) < wanted and misses < len(models):
         row = models[turn % len(models)]
-        shape = ("```" in row["response"], len(row["response"]).bit_length())
+        language, fenced, size = _language(row), "```" in row["response"], len(row["response"]).bit_length()
         turn, misses = turn + 1, misses + 1
-        for bucket in (buckets[row["language"], *shape], buckets[None, *shape]):
+        for shape in ((language, fenced, size), (language, None, size), (None, fenced, size)):
+            bucket = buckets[shape] if shape[:2] != (None, None) else []
             while bucket and misses:
                 if (index := bucket.pop()) not in taken:
                     taken[index], misses = None, 0

@@ -194,7 +194,8 @@ def test_a_row_of_a_megabyte_is_quoted_nowhere(toy_source, mixture_file, tmp_pat
     toy_source([*good_rows(8), *((i, r) for i, r, _ in BAD), ("A long one.", f"```python\n{long}\n```"),
                 ("A long bad one.", f"```python\n{long}\ndef f(:\n```")])  # fmt: skip
     folder = run(mixture_file, tmp_path, STATIC)
-    assert made(folder) and max(len(row["instruction"]) + len(row["response"]) for row in made(folder)) < 20_000
+    new = [*made(folder), *made(folder, "rejected")]
+    assert made(folder) and max(len(row["instruction"]) + len(row["response"]) for row in new) < 20_000
     noted = read_json(folder / "06_comprehend/manifest.json")["notes"]["data_filtering"]
     assert noted["left_out"]["too_long"] == 1
 
@@ -235,7 +236,10 @@ def test_a_senseless_stage_is_refused_before_anything_is_built(rows, mixture_fil
 # --- with a teacher
 
 REVIEW = {"reviewer": "teacher", "max_rows": 60}
-REST = {"_08_customise": None, "_09_mixture": {"alchemist_share": 0, "mode": "add"}}
+REST = {
+    "_02_dedup": None, "_04_decontaminate": None, "_08_customise": None, "rows_per_shard": 25,
+    "_09_mixture": {"alchemist_share": 0, "mode": "add"},
+}  # fmt: skip
 
 
 def review_of(content):
@@ -309,7 +313,7 @@ def test_reviews_are_anchored_on_the_rows_own_tests(toy_source, build, server): 
     limits = {"cpu_s": 2.0, "memory_mib": 512}
     settings = {"code_review": REVIEW | {"row_tests": limits, "failing_rows": True}}
     clean = CLEAN | {"row_tests": limits}
-    folder = build(_03_clean=clean, _04_decontaminate=None, _06_comprehend=settings, **REST)
+    folder = build(_03_clean=clean, _06_comprehend=settings, **REST)
     told = {content.split("sample ")[1][0]: content for content, _ in server.requests}
     assert "its tests pass" in told["0"] and "its tests fail (wrong_output)" in told["5"]
     reasons = {row["instruction"].split("sample ")[1][0]: row["reason"] for row in made(folder, "rejected")}

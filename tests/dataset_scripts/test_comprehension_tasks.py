@@ -134,13 +134,13 @@ def test_controls_are_like_the_poor_answers_in_form_and_length():
         accepted.languages.append(chance.choice(("python", "java")))
         accepted.fenced.append(chance.random() < 0.5)
         accepted.chars.append(chance.randrange(60, 4_000))
-    poor = [
-        {"id": f"p{n}", "language": "java", "response": f"```{'x' * (600 + n)}"} for n in range(10)
-    ]  # fmt: skip
+    poor = [row(f"```{'x' * (600 + n)}", language="java") | {"id": f"p{n}"} for n in range(10)]
     chosen = like(accepted, poor, 20, seed=0)
     assert len(set(chosen)) == 20
-    assert all(accepted.fenced[i] and 512 <= accepted.chars[i] < 1_024 for i in chosen)
-    assert [accepted.languages[i] for i in chosen[:8]] == ["java"] * 8
+    assert all(512 <= accepted.chars[i] < 1_024 and accepted.languages[i] == "java" for i in chosen)
+    assert all(accepted.fenced[i] for i in chosen[:10]) and not all(accepted.fenced[i] for i in chosen)
+    few = like(accepted, [poor[0] | {"language": "unknown", "instruction": "Do it in Rust."}], 9, seed=0)
+    assert len(few) == 9 and all(accepted.fenced[i] for i in few), "in any language, where there is none in its own"
     assert chosen[:5] == like(accepted, poor, 5, seed=0), "nested"
     assert like(accepted, [], 5, 0) == [] == like(Accepted(), poor, 5, 0)
 
