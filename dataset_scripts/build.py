@@ -118,7 +118,8 @@ def build(
         if read_json(folder / "mixture.json") != described:
             write_json(folder / "mixture.json", described)
         counted = kinds.write(previous)
-    print(f"\n{kinds.table(counted)}\n")
+    makes_rows = not set(recheck.MAKERS).isdisjoint(named)
+    print(f"\n{kinds.table(counted)}\n" if makes_rows else f"{counted['tokens']:,} tokens by {counted['tokenizer']}")
     chosen = manifest(previous)["notes"]["rows_chosen"]
     print(f"{folder}: {chosen} rows carry an AlchemistPrompt; look: make peek MIXTURE={recipe.name}")
     return folder
@@ -224,7 +225,7 @@ def _run(
     name: str, recipe: MixtureHead, folder: Path, source: Path, engine: Engine, where: str, teacher: Teacher
 ) -> Path:  # fmt: skip
     module, own = STAGES[name], getattr(recipe, name)
-    settings = _settings(name, recipe)
+    settings = _settings(name, recipe, folder)
     config = {"stage": settings.model_dump(), "seed": recipe.seed, "rows_per_shard": recipe.rows_per_shard}
     modules, inputs = [module.__name__], [manifest(source)["digest"]]
     does = recheck.REPEATED if name == "07_recheck" else (name,)
@@ -238,8 +239,7 @@ def _run(
         inputs.append(manifest(folder / "01_sources")["digest"])
     extra = {}
     if name == "03_clean":
-        noted = manifest(folder / "01_sources")["notes"]["sources"]
-        extra["checks"] = config["checks"] = {name: facts["checks"] for name, facts in noted.items()}
+        extra["checks"] = config["checks"] = _checks(folder)
     if hasattr(module, "inputs"):
         inputs += module.inputs(own)
     inputs += [manifest(folder / other)["digest"] for other in _also_read(module, own)]
@@ -263,8 +263,17 @@ def _run(
     return finished
 
 
-def _settings(name: str, recipe: MixtureHead) -> StrictModel:
-    """What a stage goes by: its part of the mixture file; 07_recheck goes by those of the stages that it repeats."""
+def _checks(folder: Path) -> dict[str, list[str]]:
+    """Source -> the checks of cleaning that its rows face."""
+    noted = manifest(folder / "01_sources")["notes"]["sources"]
+    return {name: facts["checks"] for name, facts in noted.items()}
+
+
+def _settings(name: str, recipe: MixtureHead, folder: Path) -> StrictModel:
+    """What a stage goes by: its part of the mixture file, and those of stages that it foresees or repeats."""
+    if name == "02_dedup":
+        own, cleaning = getattr(recipe, name), getattr(recipe, "03_clean")
+        return dedup.Settings(**own.model_dump(), cleaning=cleaning, checks=_checks(folder))
     if name == "07_recheck":
         dedup_, clean_, decontaminate_ = (getattr(recipe, stage) for stage in recheck.REPEATED)
         return recheck.Settings(dedup=dedup_, clean=clean_, decontaminate=decontaminate_)
@@ -276,7 +285,7 @@ def _prepare(
 ) -> Prepared:  # fmt: skip
     module = STAGES[name]
     stage = Stage(name, key, recipe.rows_per_shard, module.FACTS)
-    return module.prepare(_settings(name, recipe), Rows(stage, folder, source, engine), recipe.seed, where)
+    return module.prepare(_settings(name, recipe, folder), Rows(stage, folder, source, engine), recipe.seed, where)
 
 
 def _plan(names: list[str], recipe: MixtureHead, folder: Path, source: Path, teacher: Teacher, where: str) -> Path:

@@ -23,6 +23,7 @@ Nothing is executed here, and no row is changed. A source may be exempt from che
 cleaning: `01_sources` applies their policies.
 """
 
+import sys
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from itertools import islice
@@ -138,6 +139,11 @@ def prepare(config: Config, rows: Rows, seed: int, where: str) -> Prepared:
         return Prepared({"config": config})
     statuses = row_tests.statuses(config.row_tests, rows.build, rows.source)
     counted = dict(sorted(Counter(statuses.values()).items()))
+    if not_run := counted.get(row_tests.NOT_RUN):
+        print(
+            f"warning: the tests of {not_run} row(s) could not be run here (look: make doctor); kept untested.",
+            file=sys.stderr,
+        )
     return Prepared({"config": config, "test_statuses": statuses}, {"rows_by_test_status": counted})
 
 

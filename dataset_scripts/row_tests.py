@@ -29,6 +29,7 @@ from dataset_scripts.stage import read_rows, shards
 
 FAILED = frozenset({"wrong_output", "exception", "timeout", "memory", "output_limit", "blocked", "compile_error"})
 RECORD = "row_tests.jsonl"
+NOT_RUN = "not_run"  # the sandbox or the machine failed: tried again by the next build that comes here
 NOT_JUDGED = "not_judged"  # ran, but what went wrong says nothing about the row: a library is missing
 _ABOUT_THE_MACHINE = ("ModuleNotFoundError", "ImportError")
 
@@ -96,7 +97,8 @@ def statuses(config: Config, folder: Path, source: Path, workers: int | None = N
 def judged(
     config: Config, record: Path, rows: Iterable[tuple[str, str, str | None]], workers: int | None = None
 ) -> dict[str, str]:
-    """Row id -> status of `rows`, (id, response, tests); see `job_of`. What is not on `record` yet is run and added.
+    """Row id -> status of `rows`, (id, response, tests); see `job_of`. What is not on `record` yet is run and added;
+    where that fails the status is NOT_RUN, and the record stays as it is.
 
     Raises:
         SandboxError: there is no sandbox on this machine.
@@ -109,7 +111,7 @@ def judged(
             if key not in known:
                 missing[key] = job
     known |= dict(_run(record, missing, workers))
-    return {row_id: known[key] for row_id, key in keys.items() if key in known}
+    return {row_id: known.get(key, NOT_RUN) for row_id, key in keys.items()}
 
 
 def tests_of(folder: Path, ids: Collection[str] | None = None) -> dict[str, str]:

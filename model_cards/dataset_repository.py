@@ -70,12 +70,14 @@ def pack_dataset(build: Path, hub: Path) -> Path:
         facts = {"kind": "dataset", "name": mixture["name"], "mixture_file": shown, "ledgers": ledgers}
         facts |= written | _what_the_manifests_say(manifests, ledgers, written)
         tables = {
-            "leaks": "04_decontaminate/leaks.md", "leaks_of_new_rows": "07_recheck/leaks.md",
+            "leaks": "04_decontaminate/leaks.md",
+            "leaks_of_new_rows": "07_recheck/leaks.md",
             "kinds": "09_mixture/kinds.md",
-        }  # fmt: skip
+        }
         for name, path in tables.items():
             table = build / path
             facts[name] = table.read_text(encoding="utf-8") if table.is_file() else None
+        facts["kinds"] = facts["kinds"] if MAKERS & manifests.keys() else None  # of a mixture like the paper's
         facts["settings"] = {"01_sources": asked} | facts["settings"]
         facts["front_matter"] = front_matter(facts)
         (target / "LICENSE.md").write_text(repository.render("dataset_license.md.jinja", facts), encoding="utf-8")

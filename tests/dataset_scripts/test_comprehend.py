@@ -72,7 +72,7 @@ def rows(toy_source):
 
 def run(mixture_file, tmp_path, settings, workers=1, **changes):
     stages = {"_03_clean": CLEAN, "_04_decontaminate": None, "_08_customise": None, "_06_comprehend": settings}
-    stages |= {"_02_dedup": None, "rows_per_shard": 50}
+    stages |= {"_02_dedup": None, "_07_recheck": {}, "rows_per_shard": 50}
     path = mixture_file(**(stages | {"_09_mixture": {"alchemist_share": 0, "mode": "add"}} | changes))
     return builder.build(path, tmp_path / "build", workers)
 
@@ -146,7 +146,7 @@ def test_one_worker_two_and_a_second_build_give_the_same_shards(rows, mixture_fi
     digest = read_json(run(mixture_file, tmp_path / "1", STATIC) / "06_comprehend/manifest.json")["digest"]
     capsys.readouterr()
     run(mixture_file, tmp_path / "1", STATIC)
-    assert capsys.readouterr().out.count("(unchanged)") == 4
+    assert capsys.readouterr().out.count("(unchanged)") == 5
     folder = run(mixture_file, tmp_path / "2", STATIC, workers=2)
     assert read_json(folder / "06_comprehend/manifest.json")["digest"] == digest
 
@@ -237,7 +237,7 @@ def test_a_senseless_stage_is_refused_before_anything_is_built(rows, mixture_fil
 
 REVIEW = {"reviewer": "teacher", "max_rows": 60}
 REST = {
-    "_02_dedup": None, "_04_decontaminate": None, "_08_customise": None, "rows_per_shard": 25,
+    "_02_dedup": None, "_04_decontaminate": None, "_07_recheck": {}, "_08_customise": None, "rows_per_shard": 25,
     "_09_mixture": {"alchemist_share": 0, "mode": "add"},
 }  # fmt: skip
 
@@ -367,6 +367,7 @@ def test_kill_9_in_the_middle_and_a_rerun_give_the_same_digests(tmp_path):
         .replace("rows_per_shard: 2000", "rows_per_shard: 20")
         .replace("source: python_stdlib", "source: python_stdlib\n    sample_rows: 400")
         + f"\n06_comprehend: {json.dumps(STATIC | {'code_review': {'reviewer': 'static', 'max_rows': 800}})}\n"
+        "07_recheck: {}\n"
     )
     arguments = ["dataset_scripts.build", str(mixture), "--workers", "1", "--build"]
     whole = run_module(*arguments, str(tmp_path / "whole"))

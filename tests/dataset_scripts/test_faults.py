@@ -13,13 +13,14 @@ import pytest
 
 from artefacts import ROOT
 from tests.conftest import run_module
+from tests.dataset_scripts.test_stage_contract import NEW_ROWS
 
 KILLS = 20
 
 
-def small_mixture(folder, rows_per_shard, source="source: python_stdlib\n    sample_rows: 600"):
+def small_mixture(folder, rows_per_shard, source="source: python_stdlib\n    sample_rows: 600", more=""):
     path = folder / "small.yaml"
-    text = (ROOT / "recipes/mixtures/demo.yaml").read_text()
+    text = (ROOT / "recipes/mixtures/demo.yaml").read_text() + more
     path.write_text(
         text.replace("name: demo", "name: small")
         .replace("rows_per_shard: 2000", f"rows_per_shard: {rows_per_shard}")
@@ -36,7 +37,8 @@ def digests(folder):
 
 @pytest.mark.slow
 def test_killed_at_20_seeded_moments_the_build_ends_with_the_digest_of_an_undisturbed_one(tmp_path):
-    arguments = ["dataset_scripts.build", str(small_mixture(tmp_path, 20)), "--workers", "2", "--build"]
+    mixture = small_mixture(tmp_path, 20, more=NEW_ROWS)
+    arguments = ["dataset_scripts.build", str(mixture), "--workers", "2", "--build"]
     begun = time.monotonic()
     whole = run_module(*arguments, str(tmp_path / "whole"))
     seconds = time.monotonic() - begun

@@ -13,6 +13,7 @@ from dataset_scripts import dedup, near_duplicates
 from dataset_scripts.near_duplicates import grams, keep_best, similar_pairs
 from dataset_scripts.schema import SCHEMA, make_row
 from dataset_scripts.stage import read_rows
+from tests.conftest import code_rows
 
 VOCABULARY = [f"w{i}" for i in range(40)]
 
@@ -221,3 +222,30 @@ def test_the_same_rows_are_rejected_whatever_the_number_of_workers(toy_source, m
     found = [read_json(tmp_path / str(workers) / "toy/02_dedup/manifest.json")["digest"] for workers in (1, 3)]
     assert found[0] == found[1]
     assert read_json(tmp_path / "1/toy/02_dedup/ledger.json")["rejected"]["near_duplicate"] > 10
+
+
+def test_the_longer_twin_is_not_kept_where_cleaning_will_reject_it(toy_source, mixture_file, tmp_path):
+    """Broken twins are passed over until one lasts; where none does, the first reason is cleaning's, not a twin."""
+    task = "Write a function that adds up the lengths of all words in a text, and leave out those that are too short"
+    body = "def total(text):\n    words = text.split()\n    return sum(len(word) for word in words if len(word) > 2)\n"
+    good, broken = f"```python\n{body}```", f"```python\n{body}\n# a longer one that ends (\n("
+    worse = f"{broken} ( (\n```"
+    addressed = f"```python\n{body}# jane.roe@gmx.net\n```"
+    other = body.replace("total", "count").replace("2", "3").replace("words", "pieces").replace("text", "line")
+    hopeless = [f"```python\n{other} {'(' * n}\n```" for n in (1, 2)]
+    toy_source([
+        (f"{task}.", good), (f"{task}!", f"{broken}\n```"), (f"{task} .", worse), (f"{task} !", addressed),
+        ("Count long pieces of a line, one by one, and say how many there are.", hopeless[0]),
+        ("Count long pieces of a line, one by one, and say how many there are!", hopeless[1]),
+        *code_rows(3),
+    ])  # fmt: skip
+    settings = {"near_duplicate_similarity": 0.7}
+    folder = builder.build(mixture_file(_02_dedup=settings, _04_decontaminate=None), tmp_path / "build", workers=1)
+    kept = read_rows(folder / "03_clean")["response"].to_pylist()
+    assert kept == [good, *(response for _, response in code_rows(3))]
+    rejected = read_rows(folder / "02_dedup", "rejected")["response"].to_pylist()
+    assert sorted(rejected) == sorted([f"{broken}\n```", worse, addressed, hopeless[0]])
+    notes = read_json(folder / "02_dedup/manifest.json")["notes"]
+    assert notes["kept_twins_that_cleaning_will_reject"] == 1
+    ledger = read_json(folder / "03_clean/ledger.json")
+    assert ledger["rejected"] == {"does_not_compile": 1}

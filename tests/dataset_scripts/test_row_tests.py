@@ -110,3 +110,13 @@ def test_real_exercises_pass_their_tests_and_broken_ones_do_not(real_data, tmp_p
     assert failing.count("fails_own_tests") <= 4, "recorded solutions pass, but for a few that are slow or random"
     caught = read_rows(bad / "03_clean", "rejected")["reason"].to_pylist().count("fails_own_tests")
     assert caught >= len(broken)
+
+
+def test_tests_that_could_not_be_run_are_counted_and_said(tmp_path, monkeypatch, capsys):
+    path = mixture(tmp_path, ROWS, {"instruction": "q", "response": "a", "tests": "t", "entry_point": "e"})
+    broken = lambda jobs, workers=None: (sandbox.Verdict("internal") for _ in jobs)  # noqa: E731
+    monkeypatch.setattr(sandbox, "run_many", broken)
+    folder = builder.build(path, tmp_path / "build", 1)
+    count = read_json(folder / "03_clean/manifest.json")["notes"]["rows_by_test_status"]
+    assert count == {"not_run": 6} and not (tmp_path / "build/row_tests.jsonl").read_text()
+    assert "warning: the tests of 6 row(s) could not be run here" in capsys.readouterr().err

@@ -157,10 +157,14 @@ def test_what_was_worked_out_before_the_first_row_survives_too_and_goes_in_the_e
     assert not (tmp_path / stage.name / "prepared").exists()
 
 
+NEW_ROWS = "\n06_comprehend: {code_review: {reviewer: static, max_rows: 200}}\n07_recheck: {}\n"
+
+
 @pytest.mark.slow
-def test_kill_9_in_the_middle_and_a_rerun_give_the_same_digests(tmp_path):
+@pytest.mark.parametrize("name", ["04_decontaminate", "07_recheck"])
+def test_kill_9_in_the_middle_and_a_rerun_give_the_same_digests(tmp_path, name):
     mixture = tmp_path / "small.yaml"
-    text = (ROOT / "recipes/mixtures/demo.yaml").read_text()
+    text = (ROOT / "recipes/mixtures/demo.yaml").read_text() + NEW_ROWS
     mixture.write_text(
         text.replace("name: demo", "name: small")
         .replace("rows_per_shard: 2000", "rows_per_shard: 20")
@@ -171,13 +175,13 @@ def test_kill_9_in_the_middle_and_a_rerun_give_the_same_digests(tmp_path):
     assert whole.returncode == 0, whole.stderr
     command = [sys.executable, "-m", *arguments, str(tmp_path / "killed")]
     child = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    units = tmp_path / "killed/small/04_decontaminate/units"
+    units = tmp_path / f"killed/small/{name}/units"
     deadline = time.monotonic() + 120
     while child.poll() is None and time.monotonic() < deadline and len(list(units.glob("0*.json"))) < 5:
         time.sleep(0.005)
     os.kill(child.pid, signal.SIGKILL)
     child.wait()
-    stage = tmp_path / "killed/small/04_decontaminate"
+    stage = tmp_path / f"killed/small/{name}"
     assert len(list(units.glob("0*.json"))) >= 5 and not (stage / "manifest.json").exists(), "not killed in the middle"
     again = run_module(*arguments, str(tmp_path / "killed"))
     assert again.returncode == 0, again.stderr
