@@ -187,7 +187,8 @@ class Runner:
         run |= {name: trained[name] for name in ("tokens", "loss_last", "eval_losses")}
         run["seconds"] = trained["seconds"] + result["seconds"]["all"]
         write_json(folder / "done.json", {"key": key, "run": run, "result": result})
-        shutil.rmtree(folder / "run", ignore_errors=True)
+        for bulky in ("run", "prepared"):
+            shutil.rmtree(folder / bulky, ignore_errors=True)
         return dict(run), result
 
     def module(self, *arguments: object) -> None:

@@ -1,5 +1,6 @@
 """Grids of ablations: what a grid may say, which cells run again, what is pooled; and a tiny grid for real."""
 
+import importlib
 import json
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from dataset_scripts import mixture
 from evaluation import compare
 from recipes import ablate
 from recipes.grid import Grid, mixture_of, read_grid, recipe_of
-from tests.conftest import code_rows, run_module
+from tests.conftest import code_rows
 from tests.recipes.conftest import DEMO
 
 GRIDS = sorted((ROOT / "recipes/ablations").glob("*.yaml"))
@@ -212,8 +213,15 @@ def test_the_plan_counts_runs_tokens_and_hours_and_runs_nothing(grid_file, tmp_p
     assert not runner.folder.exists()
 
 
+def test_a_command_that_fails_says_its_last_line_and_the_log_holds_the_rest(grid_file, tmp_path):
+    runner = ablate.Runner(grid_file(), tmp_path / "build")
+    with pytest.raises(Refusal, match=r"evaluation.compare failed \(.*log.txt\): compare: nowhere.*: no result of an"):
+        runner.call("evaluation.compare", "nowhere", "nowhere")
+    assert "-m evaluation.compare nowhere nowhere" in (runner.folder / "log.txt").read_text()
+
+
 @pytest.mark.slow
-def test_a_tiny_grid_runs_end_to_end(grid_file, recipe_file, mixture_file, tmp_path):
+def test_a_tiny_grid_runs_end_to_end(recipe_file, mixture_file, tmp_path, grid_file, in_process):
     """Two cells x two seeds: mixtures, runs, HumanEval and comparison by the real commands; a rerun does nothing."""
     rows = [{"instruction": i, "output": r} for i, r in code_rows(80)]
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -221,12 +229,17 @@ def test_a_tiny_grid_runs_end_to_end(grid_file, recipe_file, mixture_file, tmp_p
     cells = {"none": {"mixture": {"alchemist_share": 0.0}}, "half": {"mixture": {"alchemist_share": 0.5}}}
     path = grid_file(recipe=str(recipe_file()), recipe_keys={"learning_rate": 1.0e-3}, cells=cells)
     base = mixture_file(_01_sources=[{"source": "jsonl", "options": options}], _04_decontaminate=None)
-    built = run_module("dataset_scripts.build", str(base), "--build", str(tmp_path / "build"), "--workers", "1")
-    assert built.returncode == 0, built.stderr
-    done = run_module("recipes.ablate", str(path), "--build", str(tmp_path / "build"))
+    said = []
+
+    def command(module, *arguments):
+        said.append(module)
+        done = in_process(importlib.import_module(module), *arguments)
+        if done.code:
+            raise Refusal(done.err)
+
+    command("dataset_scripts.build", base, "--build", tmp_path / "build", "--workers", "1")
+    result = ablated(path, command, tmp_path / "build")
     folder = tmp_path / "build/ablations/tiny"
-    assert done.returncode == 0, done.stderr + (folder / "log.txt").read_text()[-2000:]
-    result = read_json(folder / "result.json")
     assert [cell["name"] for cell in result["cells"]] == ["none", "half"] and not result["failed"]
     none, half = result["cells"]
     assert (none["rows_with_a_prompt"], half["rows_with_a_prompt"]) == (0, 40)
@@ -234,9 +247,9 @@ def test_a_tiny_grid_runs_end_to_end(grid_file, recipe_file, mixture_file, tmp_p
         assert [run["seed"] for run in cell["seeds"]] == [0, 1]
         assert set(cell["scores"]) == {"HumanEval/0", "HumanEval/1"}
         assert all(3_000 < run["tokens"] <= 4_000 for run in cell["seeds"])
-    assert none["seeds"][0]["loss_last"] != none["seeds"][1]["loss_last"] != half["seeds"][1]["loss_last"]
+    losses = [run["loss_last"] for cell in (none, half) for run in cell["seeds"]]
+    assert len(set(losses)) == 4, "another seed or other rows give another model"
     assert half["difference"]["low"] <= half["difference"]["difference"] <= half["difference"]["high"]
     assert not list(folder.glob("runs/*/run")), "weights are not kept"
-    again = run_module("recipes.ablate", str(path), "--build", str(tmp_path / "build"))
-    assert again.returncode == 0 and "| half |" in again.stdout and read_json(folder / "result.json") == result
-    assert (folder / "log.txt").read_text().count("recipes.sft") == 4
+    made = len(said)
+    assert ablated(path, command, tmp_path / "build") == result and len(said) == made
