@@ -8,7 +8,6 @@ from artefacts import ROOT, Refusal, read_json, read_mapping
 from evaluation import evaluate as module
 from evaluation import generate
 from sandbox import backends
-from tests.conftest import run_module
 
 
 @pytest.fixture
@@ -135,6 +134,6 @@ def test_a_real_model_answers_every_problem_through_the_command_line(
         assert sorted(row["task_id"] for row in rows) == [f"HumanEval/{n}" for n in range(3)], name
 
 
-def test_a_folder_without_weights_is_refused(tmp_path):
-    done = run_module("evaluation.evaluate", str(tmp_path), "--output", str(tmp_path / "out"))
-    assert done.returncode == 2 and "no safetensors weights there" in done.stderr
+def test_a_folder_without_weights_is_refused(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["evaluate", str(tmp_path), "--output", str(tmp_path / "out")])
+    assert module.main() == 2 and "no safetensors weights there" in capsys.readouterr().err
