@@ -11,10 +11,10 @@ the site's own. A part whose artefacts are missing says which command makes them
 """
 
 import argparse
+import importlib.util
 import json
 import re
 import shutil
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +40,12 @@ def datatables() -> dict[str, str]:
     It is DataTables (MIT) as the package itables ships it; `jQuery` becomes a global name.
 
     Raises:
-        Refusal: the package is another than the one that is pinned.
+        Refusal: the package is not there, or another than the one that is pinned.
     """
-    folder = files("itables") / "html"
+    package = importlib.util.find_spec("itables")  # its files are wanted, not what its import does
+    if package is None:
+        raise Refusal("the package itables is not installed; run `make install`.")
+    folder = Path(package.origin).parent / "html"
     script, found = _EXPORT.subn(r"globalThis.jQuery=\1", (folder / "dt_bundle.js").read_text(encoding="utf-8"))
     if found != 1:
         raise Refusal("itables ships another bundle than the pinned version; run `make install`.")
@@ -123,14 +126,16 @@ def _seconds(artefacts: Artefacts) -> dict[str, float]:
 
 def _run(name: str, record: dict[str, Any]) -> dict[str, Any]:
     """What a page shows of a run; of folders only their names, since a page may be published."""
-    settings = {key: Path(value).name if isinstance(value, str) and value.startswith(("/", "~", "..")) else value
-                for key, value in record["settings"].items()}  # fmt: skip
+
+    def without_folder(value: Any) -> Any:
+        return Path(value).name if isinstance(value, str) and value.startswith(("/", "~", "..")) else value
+
     shown = ("recipe", "commit", "rows", "rows_in", "tokens", "supervised_share", "steps", "loss_first", "loss_last",
              "seconds", "tokens_per_s")  # fmt: skip
     return {
         "name": name,
-        "facts": {key: record[key] for key in shown if record.get(key) is not None},
-        "settings": settings,
+        "facts": {key: without_folder(record[key]) for key in shown if record.get(key) is not None},
+        "settings": {key: without_folder(value) for key, value in record["settings"].items()},
         "hardware": record.get("hardware") or {},
         "versions": record["versions"],
     }

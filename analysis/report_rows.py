@@ -49,7 +49,8 @@ def sample(artefacts: Artefacts, seed: int = 0) -> dict[str, Any]:
     rows = _fitting([*rows, *rejected], seed)
     _add_facts(artefacts, rows)
     _add_children(artefacts, rows)
-    there = {PROMPTED: len(prompts) - len(plain), IN: len(plain), REJECTED: sum(_rejections(artefacts).values())}
+    gone = [n for one in artefacts.ledgers for part in (one, one["new"]) for n in part["rejected"].values()]
+    there = {PROMPTED: len(prompts) - len(plain), IN: len(plain), REJECTED: sum(gone)}
     shown = {fate: sum(row["fate"] == fate for row in rows) for fate in there}
     return {
         "rows": rows,
@@ -69,16 +70,6 @@ def _record(row: dict[str, Any], fate: str, stage: str) -> dict[str, Any]:
         if (text := row[name]) and len(text) > MOST_CHARS:
             record[name], record["more"][name] = text[:MOST_CHARS], len(text) - MOST_CHARS
     return record
-
-
-def _rejections(artefacts: Artefacts) -> dict[tuple[str, str], int]:
-    """(stage, reason) -> rejected rows."""
-    return {
-        (one["stage"], reason): n
-        for one in artefacts.ledgers
-        for part in (one["rejected"], one["new"]["rejected"])
-        for reason, n in part.items()
-    }
 
 
 def _rejected(artefacts: Artefacts, seed: int) -> list[dict[str, Any]]:

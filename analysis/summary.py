@@ -51,6 +51,7 @@ def summary(build: Path, run_folder: Path, hub: Path) -> str:
         f"model       {hub}/models/{run_folder.name}/",
         "",
         "try next    make peek                          rows before and after harmonising, rejected rows",
+        "            make report                        a page of all this: figures, rows, leaks, scores",
         "            EVAL_LIMIT=164 make demo           all of HumanEval; everything before it is reused",
         "            DRY_RUN=1 make train-ds67b         what the real thing takes",
     ]

@@ -44,9 +44,10 @@ def harmony(digest: str) -> dict[str, Any]:
         return {"n": len(cpd), "cpd_response": {"mean": sum(cpd) / len(cpd)}, "values": {"cpd_response": cpd}}
 
     difference = {"cpd_response": {"mean": -0.5, "low": -0.9, "high": -0.1, "n": 8}}
+    static = condition(moved) | {"difference_to_none": difference, "leak_rate": 0.125}
     return {
         "model": "tiny", "input": digest, "rows": 8, "sources": ["toy"],
-        "conditions": {"none": condition(values), "static": condition(moved) | {"difference_to_none": difference}},
+        "conditions": {"none": condition(values), "static": static},
     }  # fmt: skip
 
 

@@ -53,6 +53,18 @@ def test_the_overview_escapes_its_example(site):
     assert "<ins>Use plain arithmetic" in text and "does. &lt;/script&gt;&lt;script&gt;" in text and "{{7*7}}" in text
 
 
+def test_the_leak_rate_stands_beside_the_perplexity(site):
+    text = (site / "index.html").read_text(encoding="utf-8")
+    assert "-0.500 [-0.900, -0.100]" in text and "12.5 %" in text
+
+
+def test_a_run_shows_no_folder_of_the_machine(site, toy_mixture):
+    base = read_json(toy_mixture.parent / "runs/tiny-full/run.json")["settings"]["base"]
+    assert base.startswith("/")
+    text = (site / "about.html").read_text(encoding="utf-8")
+    assert "tiny-full" in text and base not in text and str(toy_mixture.parent) not in text
+
+
 def test_the_sample_states_what_it_is_a_sample_of(sample):
     assert sample["of"] == {report_rows.PROMPTED: [12, 12], report_rows.IN: [40, 40], report_rows.REJECTED: [4, 4]}
     assert len({row["id"] for row in sample["rows"]}) == len(sample["rows"]) == 56
