@@ -5,7 +5,7 @@ import shutil
 import pytest
 import yaml
 
-from artefacts import Refusal, read_json, write_json
+from artefacts import Refusal, hash_of, read_json, write_json
 from model_cards import energy, render
 from model_cards.dataset_repository import pack_dataset
 from recipes.inputs import data_revision
@@ -158,6 +158,13 @@ def test_a_loss_is_called_a_loss(trained, tmp_path):
 def test_a_score_of_other_weights_is_refused(trained, tmp_path):
     write_json(trained / "eval-tuned/result.json", result(0.2) | {"model_digest": "0" * 64})
     with pytest.raises(Refusal, match="protocol demo was run on other weights than this run's"):
+        render.pack_model(trained, tmp_path / "hub")
+    digests = {"merged.safetensors": "0" * 64}
+    write_json(trained / "merged.json", {"files": digests})  # of adapters, the merged model may be what was asked
+    write_json(trained / "eval-tuned/result.json", result(0.2) | {"model_digest": hash_of(["0" * 64])})
+    assert render.pack_model(trained, tmp_path / "hub")
+    write_json(trained / "eval-tuned/again/result.json", result(0.3))
+    with pytest.raises(Refusal, match="the protocol demo has another result in"):
         render.pack_model(trained, tmp_path / "hub")
     shutil.rmtree(trained / "eval-tuned")
     with pytest.raises(Refusal, match="eval-tuned holds no result.json; evaluate first"):
