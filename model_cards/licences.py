@@ -57,7 +57,7 @@ WEIGHTS = {
         "These weights were changed from those of BigCode; they are subject to paragraph 5 of the BigCode OpenRAIL-M "
         "License Agreement.",
     ),
-    "codegeex": OfWeights(
+    "codegeex2-6b": OfWeights(
         "non-commercial",
         "research without commercial purpose only, unless Zhipu AI has registered you; no military use.",
         "github.com/THUDM/CodeGeeX2, MODEL_LICENSE",
@@ -65,11 +65,11 @@ WEIGHTS = {
 }
 _ALIASES = {"deepseek": "deepseek-license"}  # what cards of the Hub call it, too
 # Bases whose card on the Hub names no licence, while their repository's licence file does.
-LICENCE_OF_BASE = {"THUDM/codegeex2-6b": "codegeex", "zai-org/codegeex2-6b": "codegeex"}
+LICENCE_OF_BASE = {"THUDM/codegeex2-6b": "codegeex2-6b", "zai-org/codegeex2-6b": "codegeex2-6b"}
 _AND = " AND "
 _SPDX = {licence.lower(): licence for licence in LICENCE_TERMS}
 # the Hub writes the others in small letters
-_UNKNOWN_TO_THE_HUB = frozenset({"0BSD", "MIT-0", "PSF-2.0", "Python-2.0", "deepseek-license", "codegeex"})
+_UNKNOWN_TO_THE_HUB = frozenset({"0BSD", "MIT-0", "PSF-2.0", "Python-2.0", "deepseek-license", "codegeex2-6b"})
 
 
 def parts(expression: str) -> list[str]:

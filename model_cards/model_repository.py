@@ -16,7 +16,8 @@ from typing import Any
 from artefacts import Refusal, code_key, read_json
 from model_cards import energy, hub, licences, release, repository, scores
 from model_cards.limitations import limitations
-from recipes.inputs import digest_of_folder
+from recipes.inputs import data_revision
+from recipes.recipe import Recipe
 
 PINS = ("jinja2", "huggingface_hub", "PyYAML")
 _COMMIT = re.compile("[0-9a-f]{40}")  # of a data set on the Hub; a local one is known by a digest of 64 digits
@@ -87,7 +88,7 @@ def base_of(run: dict[str, Any]) -> dict[str, Any]:
     if Path(name).is_dir() or not revision:
         found = repository.finished_json(Path(name) / "source.json", "it would say whose model this is")
         files = {p.name: str(p) for p in sorted(Path(name).iterdir()) if _LICENCE_FILE.fullmatch(p.name)}
-        return found | {"licence_files": files}
+        return found | {"licence": licences.canonical(found["licence"]), "licence_files": files}
     repo = hub.Repository(hub.connect(), "model", name)
     card = repo.call("repo_info", revision=revision).card_data or {}
     said = licences.LICENCE_OF_BASE.get(name) or card.get("license_name") or card.get("license") or "unknown"
@@ -113,9 +114,9 @@ def data_of(run: dict[str, Any]) -> dict[str, Any]:
     if on_the_hub:
         found = release.release_at(hub.Repository(hub.connect(), "dataset", where), revision)
     else:
-        folder = Path(where)
-        found = read_json(folder / "release.json") if folder.is_dir() else None
-        found = found if found and digest_of_folder(folder) == revision else None
+        settings = {key: value for key, value in run["settings"].items() if key in Recipe.model_fields}
+        found = read_json(Path(where) / "release.json") if (Path(where) / "README.md").is_file() else None
+        found = found if found and data_revision(Recipe.model_construct(**settings)) == revision else None
     facts = found and {
         "tag": found["tag"],
         "decontamination": found["decontamination"],

@@ -60,15 +60,15 @@ def facts_of(path: Path, record: dict[str, Any] | None) -> dict[str, Any]:
     """
     recipe, arguments = ours(path)
     said = header(path)
-    launch = re.match(r"(make [^(;]+)", said["launch"])
-    if not launch:
-        raise Refusal(f"{path}: the line 'launch:' at its head begins with no `make ...`; say the command.")
+    commands = re.findall(r"make [a-z0-9-]+(?: [A-Z_]+=[\w./-]+)*", said["launch"])
+    if not commands:
+        raise Refusal(f"{path}: the line 'launch:' at its head names no `make ...`; say the command.")
     return {
         "name": name_of(path),
         "path": path.relative_to(ROOT).as_posix(),
         "about": said["about"],
         "written_for": said["hardware"],
-        "command": launch[1].strip(),
+        "commands": commands,
         "recipe": recipe.model_dump(),
         "arguments": arguments,
         "planned": plan.plan(path, recipe, arguments),

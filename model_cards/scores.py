@@ -30,8 +30,8 @@ def found(run_folder: Path, run: dict[str, Any]) -> tuple[dict[str, dict[str, An
     """protocol -> `{"tuned": ..., "base": ... or None, "difference": ... or None}`, and the keys of all results.
 
     Raises:
-        Refusal: the tuned model was not evaluated, other weights than those of the run were, or the two were evaluated
-            differently.
+        Refusal: the tuned model was not evaluated, other weights than those of the run were, the two were evaluated
+            differently, or a protocol has two results.
     """
     results = {which: _read(run_folder / f"eval-{which}") for which in ("base", "tuned")}
     if not results["tuned"]:
@@ -59,8 +59,15 @@ def found(run_folder: Path, run: dict[str, Any]) -> tuple[dict[str, dict[str, An
 
 
 def _read(folder: Path) -> dict[str, dict[str, Any]]:
-    results = [read_json(path) for path in sorted(folder.rglob("result.json"))]
-    return {result["protocol_name"]: result for result in results}
+    results: dict[str, dict[str, Any]] = {}
+    for path in sorted(folder.rglob("result.json")):
+        result = read_json(path)
+        if result["protocol_name"] in results:
+            raise Refusal(
+                f"{path}: the protocol {result['protocol_name']} has another result in {folder}; delete one."
+            )
+        results[result["protocol_name"]] = result
+    return results
 
 
 def _shown(result: dict[str, Any]) -> dict[str, Any]:

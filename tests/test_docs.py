@@ -92,15 +92,17 @@ def test_a_benchmark_is_added_as_the_page_says(project):
     assert said.endswith("two_sums\n")
 
 
-def test_the_recipe_of_the_page_is_whole(tmp_path):
-    ((name, text),) = files_of("docs/adding-a-recipe.md").items()
-    (tmp_path / "lora.yaml").write_text(text)
-    recipe, arguments = recipes.ours(tmp_path / "lora.yaml")  # TRL's own keys: the slow test below
-    demo = yaml.safe_load((ROOT / "recipes/sft/smollm2-135m/full.yaml").read_text())
-    mine = yaml.safe_load(text)
-    changed = {key for key in demo.keys() | mine.keys() if demo.get(key) != mine.get(key)}
-    assert changed == {"method", "learning_rate", *(key for key in mine if key.startswith("lora_"))}
-    assert recipe.method == "lora" and arguments["max_length"] == 512 and name == "recipes/sft/smollm2-135m/lora.yaml"
+def test_the_recipe_of_the_page_is_whole_and_differs_where_the_page_says(tmp_path):
+    demo, mine = (tmp_path / f"recipes/sft/smollm2-135m/{name}.yaml" for name in ("full", "lora"))
+    demo.parent.mkdir(parents=True)
+    shutil.copy(ROOT / demo.relative_to(tmp_path), demo)
+    command = next(block.text for block in blocks("docs/adding-a-recipe.md") if block.kind == "bash")
+    subprocess.run(["bash", "-euo", "pipefail", "-c", command], cwd=tmp_path, check=True)
+    recipe, _ = recipes.ours(mine)  # TRL's own keys: the slow test below
+    was, now = (yaml.safe_load(path.read_text()) for path in (demo, mine))
+    changed = {key for key in was.keys() | now.keys() if was.get(key) != now.get(key)}
+    assert changed == {"method", "learning_rate", *(key for key in now if key.startswith("lora_"))}
+    assert recipe.method == "lora" and recipe.lora_r == 8 and "make train-lora-demo" in mine.read_text()
 
 
 @pytest.mark.slow

@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 import sandbox
-from artefacts import ROOT, Refusal, read_json, read_mapping
+from artefacts import ROOT, Refusal, hash_of, read_json, read_mapping, sha256_of_file
 from evaluation import evaluate as module
 from evaluation import generate
 from sandbox import backends
@@ -47,6 +47,9 @@ def test_a_result_counts_tells_and_is_reused(tiny_model, protocol, perfect, tmp_
     assert result["pass_at_1"] == pytest.approx(2 / 3) and result["standard_error"] == pytest.approx(0.272, abs=1e-3)
     assert [task["passed"] == 1 for task in result["tasks"].values()] == [True, True, False]
     assert "cannot show a gain" in result["caveat"] and result["sandbox"]
+    # what a model's card holds against the run's own record
+    weights = [sha256_of_file(path) for path in sorted(tiny_model.glob("*.safetensors"))]
+    assert result["model_digest"] == hash_of(weights) and result["selection"] == {"limit": 3, "tasks": []}
     assert len(perfect) == 3
     assert evaluate(tiny_model, protocol(), 3, tmp_path / "out") == result
     assert len(perfect) == 3 and "unchanged" in capsys.readouterr().out

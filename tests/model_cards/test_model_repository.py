@@ -5,10 +5,11 @@ import shutil
 import pytest
 import yaml
 
-from artefacts import Refusal, read_json, write_json
+from artefacts import Refusal, hash_of, read_json, write_json
 from model_cards import energy, render
 from model_cards.dataset_repository import pack_dataset
-from recipes.inputs import digest_of_folder
+from recipes.inputs import data_revision
+from recipes.recipe import Recipe
 from tests.model_cards.toy_build import toy_row, write_build
 from tests.model_cards.toy_run import result
 
@@ -105,13 +106,14 @@ def test_the_card_shows_the_data_that_was_trained_on_and_nothing_of_data_that_ha
     found = {"decontamination": {"benchmarks": ["humaneval"]}, "contaminated": 1, "leaks": "| toy | 5 | 1 (20.00 %) |"}
     write_json(data / "release.json", read_json(data / "release.json") | found)
     run = read_json(trained / "run.json")
-    settings = run["settings"] | {"data": str(data)}
-    write_json(trained / "run.json", run | {"settings": settings, "data_revision": digest_of_folder(data)})
+    recipe = Recipe.model_construct(data=str(data), data_config="sft")
+    settings = run["settings"] | recipe.model_dump(include={"data", "data_config"})
+    write_json(trained / "run.json", run | {"settings": settings, "data_revision": data_revision(recipe)})
     text = card_of(trained, tmp_path)
     assert f"| `more` | 1 | lab/toy at `{'1' * 40}` | MIT | human |" in text
     assert "| toy | 5 | 1 (20.00 %) |" in text and "(1 by gpt-4)" in text
     assert "1 rows were removed as contaminated" in text and "compared with humaneval and with no other" in text
-    (data / "LICENSE.md").write_text("other")
+    next((data / "data").rglob("*.parquet")).write_bytes(b"other")
     text = card_of(trained, tmp_path)
     assert "are not known here" in text and "20.00 %" not in text and "is not known to this card" in text
 
@@ -156,6 +158,13 @@ def test_a_loss_is_called_a_loss(trained, tmp_path):
 def test_a_score_of_other_weights_is_refused(trained, tmp_path):
     write_json(trained / "eval-tuned/result.json", result(0.2) | {"model_digest": "0" * 64})
     with pytest.raises(Refusal, match="protocol demo was run on other weights than this run's"):
+        render.pack_model(trained, tmp_path / "hub")
+    digests = {"merged.safetensors": "0" * 64}
+    write_json(trained / "merged.json", {"files": digests})  # of adapters, the merged model may be what was asked
+    write_json(trained / "eval-tuned/result.json", result(0.2) | {"model_digest": hash_of(["0" * 64])})
+    assert render.pack_model(trained, tmp_path / "hub")
+    write_json(trained / "eval-tuned/again/result.json", result(0.3))
+    with pytest.raises(Refusal, match="the protocol demo has another result in"):
         render.pack_model(trained, tmp_path / "hub")
     shutil.rmtree(trained / "eval-tuned")
     with pytest.raises(Refusal, match="eval-tuned holds no result.json; evaluate first"):

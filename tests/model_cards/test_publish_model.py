@@ -168,12 +168,14 @@ def test_the_licence_of_the_base_goes_along_with_its_notice_or_nothing_is_sent(h
 
 
 def test_a_base_whose_card_names_no_licence_has_that_of_its_repository(hub, trained, tmp_path, monkeypatch):
-    monkeypatch.setitem(licences.LICENCE_OF_BASE, "lab/base", "codegeex")
+    monkeypatch.setitem(licences.LICENCE_OF_BASE, "lab/base", "codegeex2-6b")
     run_on_a_base_of_the_hub(hub, trained, "tags: [glm]", files=("MODEL_LICENSE",))
     folder = render.pack_model(trained, tmp_path / "hub")
-    assert "Licence `codegeex`: research without commercial purpose only" in (folder / "README.md").read_text()
-    assert read_json(folder / "release.json")["front_matter"]["license_name"] == "codegeex-and-mit" and push(folder)
-    with pytest.raises(Refusal, match=r"under the licence 'codegeex' \(non-commercial\), which forbids"):
+    assert "Licence `codegeex2-6b`: research without commercial purpose only" in (folder / "README.md").read_text()
+    assert read_json(folder / "release.json")["front_matter"]["license_name"] == "codegeex2-6b-and-mit" and push(
+        folder
+    )
+    with pytest.raises(Refusal, match=r"under the licence 'codegeex2-6b' \(non-commercial\), which forbids"):
         render.pack_model(trained, tmp_path / "hub", "apache-2.0")
 
 

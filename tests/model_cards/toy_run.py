@@ -43,7 +43,9 @@ def write_run(folder: Path, **changes) -> Path:
     checkpoint = {"kind": "full", "dtype": "bfloat16", "reloaded_tokens_equal": 20, "files": files}
     run = {
         "key": "r", "recipe": "recipes/sft/tiny/full.yaml", "commit": "e" * 40,
-        "settings": {"base": str(base), "data": "hub/toy", "max_row_tokens": 512, "use_cpu": True},
+        "settings": {
+            "base": str(base), "data": "hub/toy", "data_config": "sft", "max_row_tokens": 512, "use_cpu": True,
+        },
         "rows_dropped": {"over_max_row_tokens": {"toy": 3}}, "resumed_from_step": None,
         "hardware": {"processes": 1, "gpus": [], "cpu": "x86_64", "cores": 2, "peak_gpu_gib": None,
                      "peak_host_gib": 2.5},
