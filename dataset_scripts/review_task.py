@@ -22,6 +22,7 @@ from artefacts import StrictModel
 from dataset_scripts import prompts, row_tests, static_reviewer, syntax
 from dataset_scripts.alchemist import REFUSAL
 from dataset_scripts.counterparts import MAX_CHARS, quoted
+from dataset_scripts.detectors import has_statement
 from dataset_scripts.facts_of_code import code_blocks, python_of
 from dataset_scripts.languages import language_name
 from dataset_scripts.static_alchemist import NAMES
@@ -72,8 +73,8 @@ def code_of(row: Mapping[str, Any]) -> tuple[str, str] | None:
     if row["task"] == "commit":
         found = (row["response"], row["language"])
     elif not blocks:
-        python = python_of(row["response"])
-        found = (python.code, "python") if python else ("", "")
+        python = python_of(row["response"])  # where it is but an expression, it may be of any language
+        found = (python.code, "python") if python and has_statement(python.tree) else ("", "")
     elif len(blocks) == 1 and row["language"] in (language_name(blocks[0][0]), "python"):
         tag, code = blocks[0]
         found = (code, language_name(tag) if tag else "python")

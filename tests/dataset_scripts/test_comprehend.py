@@ -364,8 +364,8 @@ def test_kill_9_in_the_middle_and_a_rerun_give_the_same_digests(tmp_path):
     text = (ROOT / "recipes/mixtures/demo.yaml").read_text()
     mixture.write_text(
         text.replace("name: demo", "name: small")
-        .replace("rows_per_shard: 2000", "rows_per_shard: 40")
-        .replace("source: python_stdlib", "source: python_stdlib\n    sample_rows: 800")
+        .replace("rows_per_shard: 2000", "rows_per_shard: 20")
+        .replace("source: python_stdlib", "source: python_stdlib\n    sample_rows: 400")
         + f"\n06_comprehend: {json.dumps(STATIC | {'code_review': {'reviewer': 'static', 'max_rows': 800}})}\n"
         "07_recheck: {}\n"
     )

@@ -219,6 +219,7 @@ def row(response, task="generation", language="python"):
         (row(f"```python\n{CODE}\n```\n```python\n{CODE}\n```"), None),
         (row("```python\ndef f(:\n```"), None),
         (row("Prose."), None),
+        (row("db.students.find({'name': 'Ann'}).sort()"), None),
         (row("```sql\nSELECT 1\n```", language="sql"), None),
         (row(f"```python\n{'x = 1' * 9_000}\n```"), None),
     ],
