@@ -90,8 +90,9 @@ class World:
         path.write_text(yaml.safe_dump(values))
         return path
 
-    def build(self, root="build", teacher="toy", workers=1, name="alchemist", **changes):
-        return builder.build(self.write(name, **changes), self.folder / root, workers, teacher_name=teacher)
+    def build(self, root="build", teacher="toy", workers=1, name="alchemist", dry_run=False, **changes):
+        path = self.write(name, **changes)
+        return builder.build(path, self.folder / root, workers, teacher_name=teacher, dry_run=dry_run)
 
 
 def counted(folder):
@@ -160,6 +161,13 @@ def test_without_a_teacher_nobody_is_asked_and_what_is_missing_is_said(world, ca
     assert not found["evolcode"] and not found["instruction_evolution"]
     assert found["data_filtering"] and found["code_review"] and found["customised"]
     assert "no row is of the kind evolcode, instruction_evolution." in out
+
+
+def test_the_plan_of_all_stages_asks_nobody(world, capsys):
+    asked = len(world.server.requests)
+    world.build(root="planned", dry_run=True)
+    planned = {line.split()[0] for line in capsys.readouterr().out.splitlines() if "lab/" in line}
+    assert planned == {"05_evolve", "06_comprehend", "08_customise"} and len(world.server.requests) == asked
 
 
 def test_openai_without_a_key_is_refused_before_anything(world, tmp_path, monkeypatch):
