@@ -102,11 +102,11 @@ harmony: mixture base-model ## what prompts do to perplexity on MODEL: none, sta
 peek: mixture ## five rows before and after harmonising, rejected rows, the funnel
 	@$(PY) -m analysis.peek $(BUILD)/$(MIXTURE)
 
-# training: RECIPE=full|lora|qlora DRY_RUN=1 NPROC= NNODES= BASE= DATA= OUTPUT= FRESH=1 (docs/training.md)
+# training: RECIPE=full|lora|qlora DRY_RUN=1 NPROC= NNODES= BASE= DATA= DATA_CONFIG= OUTPUT= FRESH=1 (docs/training.md)
 RECIPE ?= full
 FRESH_FLAG = $(if $(filter-out 0,$(FRESH)),--fresh)
 LAUNCH_FLAGS = $(if $(NPROC),--nproc $(NPROC)) $(if $(NNODES),--nnodes $(NNODES)) $(if $(BASE),--base $(BASE)) \
-	$(if $(DATA),--data $(DATA)) $(if $(OUTPUT),--output $(OUTPUT)) $(FRESH_FLAG) $(if $(filter-out 0,$(DRY_RUN)),--dry-run)
+	$(if $(DATA),--data $(DATA)) $(if $(DATA_CONFIG),--data-config $(DATA_CONFIG)) $(if $(OUTPUT),--output $(OUTPUT)) $(FRESH_FLAG) $(if $(filter-out 0,$(DRY_RUN)),--dry-run)
 
 train-l7b: install ## fine-tune Llama-2-7B: plan, rows, launch (RECIPE=full|lora|qlora, DRY_RUN=1: the plan alone)
 	@$(PY) -m recipes.launch recipes/sft/llama2-7b/$(RECIPE).yaml $(LAUNCH_FLAGS)

@@ -114,11 +114,11 @@ def load_tokenizer(recipe: Recipe) -> Any:
     return tokenizer
 
 
-def read_rows(recipe: Recipe, revision: str, cache: Path) -> Any:
-    """The split `train` of the mixture, through the same call for a folder and for the Hub.
+def read_splits(recipe: Recipe, revision: str, cache: Path) -> dict[str, Any]:
+    """The splits `train` and, where the mixture has one, `test`, through the same call for a folder and for the Hub.
 
     Raises:
-        Refusal: the configuration or a column is missing, or there is no row.
+        Refusal: the configuration, the split `train` or a column is missing, or a split holds no row.
     """
     import datasets
 
@@ -127,22 +127,30 @@ def read_rows(recipe: Recipe, revision: str, cache: Path) -> Any:
     options = {"cache_dir": str(cache / revision[:16])} if is_folder else {"revision": revision}
     where = f"data '{recipe.data}', configuration '{recipe.data_config}'"
     try:
-        rows = datasets.load_dataset(recipe.data, recipe.data_config, split="train", **options)
+        builder = datasets.load_dataset_builder(recipe.data, recipe.data_config, **options)
+        builder.download_and_prepare()
     except (ValueError, FileNotFoundError, datasets.exceptions.DatasetGenerationError) as error:
-        if "corresponds to no data" in str(error):  # what datasets says of a split without a row
-            rows = ()
-        else:
-            said = " ".join(str(error).split())[:200]
-            raise Refusal(f"{where}: the split 'train' cannot be read ({said}).") from None
-    if not len(rows):
-        raise Refusal(f"{where}: the split 'train' holds no row; the mixture's ledger says what rejected them.")
-    missing = [name for name in COLUMNS if name not in rows.column_names]
-    if missing:
-        found = ", ".join(rows.column_names)
-        raise Refusal(
-            f"{where}: the column '{missing[0]}' is missing (found: {found}); `make dataset` publishes what is read."
-        )
-    return rows
+        said = " ".join(str(error.__cause__ or error).split())[:200]
+        if "BatchSize must be greater than 0" in said:  # what pyarrow says of a Parquet file without a row
+            said = "one of its Parquet files holds no row"
+        raise Refusal(f"{where}: it cannot be read ({said}).") from None
+    found: dict[str, Any] = {}
+    for split in ("train", "test"):
+        size = builder.info.splits.get(split)
+        if size is None and split == "train":
+            raise Refusal(f"{where}: there is no split 'train' (found: {', '.join(builder.info.splits)}).")
+        if size is not None and not size.num_examples:
+            raise Refusal(f"{where}: the split '{split}' holds no row; the mixture's ledger says what rejected them.")
+        if size is not None:
+            found[split] = builder.as_dataset(split)
+    for split, rows in found.items():
+        missing = [name for name in COLUMNS if name not in rows.column_names]
+        if missing:
+            raise Refusal(
+                f"{where}: the column '{missing[0]}' of the split '{split}' is missing (found: "
+                f"{', '.join(rows.column_names)}); `make data` publishes what is read."
+            )
+    return found
 
 
 def attention_of(recipe: Recipe, use_cpu: bool) -> str:

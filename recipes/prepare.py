@@ -1,18 +1,18 @@
 """Tokenise, audit and pack once, before anything is launched; later runs and all ranks read the same packed rows.
 
-reads   a recipe, the tokenizer of its base, a dataset repository
+reads   a recipe, the tokenizer of its base, the splits `train` and `test` of a dataset repository
 writes  build/runs/prepared/<key>/: train/, eval/<source>/ (Arrow, packed), rows.parquet, prepared.json last
 
-The key is a hash of the data's revision, the tokenizer, the chat template, the packing settings and the code.
+What is held out is decided where the mixture is made (`dataset_scripts.splits`), not here. The key is a hash of the
+data's revision, the tokenizer, the chat template, the packing settings and the code.
 """
 
 import argparse
-import hashlib
 import json
 import os
 import random
 import shutil
-from collections import Counter, defaultdict
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -25,31 +25,34 @@ from recipes.tokenise import DROPPED, audit, show_mask, tokenise_batch
 
 PINS = ("transformers", "tokenizers", "trl", "datasets")
 SAMPLE_BLOCK_ROWS = 500
-LARGEST_EVAL_SHARE = 0.1  # of a source's rows: a small source is for training
 
 
 def settings_that_shape_rows(recipe: Recipe, arguments: dict[str, Any]) -> dict[str, Any]:
     """Everything of a recipe that changes the packed rows; part of the cache's key."""
-    names = ("data_config", "loss_on", "max_row_tokens", "sample_tokens", "eval_rows_per_source")
-    return {name: getattr(recipe, name) for name in names} | {k: arguments[k] for k in ("max_length", "seed")}
+    names = ("data_config", "loss_on", "max_row_tokens", "sample_tokens")
+    evaluated = {"evaluated": arguments["eval_strategy"] != "no"}
+    return {name: getattr(recipe, name) for name in names} | evaluated | {
+        k: arguments[k] for k in ("max_length", "seed")
+    }  # fmt: skip
 
 
-def tokenised(rows: Any, tokenizer: Any, recipe: Recipe, seed: int, workers: int) -> tuple[Any, int]:
-    """Tokenise all rows, or a seeded sample of about `sample_tokens` tokens in the order of the data.
+def tokenised(rows: Any, tokenizer: Any, recipe: Recipe, workers: int) -> Any:
+    """Tokenise all rows: a dataset with the columns of `tokenise_batch`."""
+    fixed = {"tokenizer": tokenizer, "loss_on": recipe.loss_on, "max_row_tokens": recipe.max_row_tokens}
+    many = workers if len(rows) > 5000 else None
+    options = {"batched": True, "batch_size": 500, "num_proc": many, "remove_columns": rows.column_names}
+    return rows.map(tokenise_batch, fn_kwargs=fixed, desc="tokenising rows", **options)
+
+
+def sampled(rows: Any, tokenizer: Any, recipe: Recipe, seed: int) -> Any:
+    """Tokenise a seeded sample of about `sample_tokens` tokens, in the order of the data.
 
     Rows are looked at in a shuffled order until the sample is full, so that a small sample of a large mixture is
     quick.
-
-    Returns:
-        Dataset with the columns of `tokenise_batch`, and the number of rows that were not looked at.
     """
     import datasets
 
     fixed = {"tokenizer": tokenizer, "loss_on": recipe.loss_on, "max_row_tokens": recipe.max_row_tokens}
-    if recipe.sample_tokens is None:
-        many = workers if len(rows) > 5000 else None
-        options = {"batched": True, "batch_size": 500, "num_proc": many, "remove_columns": rows.column_names}
-        return rows.map(tokenise_batch, fn_kwargs=fixed, desc="tokenising rows", **options), 0
     order = random.Random(seed).sample(range(len(rows)), len(rows))
     taken: dict[int, dict[str, Any]] = {}
     total = 0
@@ -59,28 +62,24 @@ def tokenised(rows: Any, tokenizer: Any, recipe: Recipe, seed: int, workers: int
         for place, index in enumerate(block):
             total += len(batch["input_ids"][place])
             if total > recipe.sample_tokens:
-                return datasets.Dataset.from_list([taken[i] for i in sorted(taken)]), len(rows) - len(taken)
+                return datasets.Dataset.from_list([taken[i] for i in sorted(taken)])
             taken[index] = {name: values[place] for name, values in batch.items()}
-    return datasets.Dataset.from_list([taken[i] for i in sorted(taken)]), 0
+    return datasets.Dataset.from_list([taken[i] for i in sorted(taken)])
 
 
-def held_out(sources: list[str], families: list[str], per_source: int, seed: int) -> set[int]:
-    """Places of the rows kept for evaluation: whole families, so that no row is trained on beside its own variant.
+def refuse_relatives(train: Any, test: Any, where: str) -> None:
+    """What is evaluated on must not have been trained on, not even as a variant.
 
-    At most `per_source` rows and a tenth of the rows of each source, by a seeded hash of the family.
+    Raises:
+        Refusal: a row of `test` was made from the same row as one of `train`, or is that row.
     """
-    members: dict[str, list[int]] = defaultdict(list)
-    for place, family in enumerate(families):
-        members[family].append(place)
-    room = {source: min(per_source, int(LARGEST_EVAL_SHARE * n)) for source, n in Counter(sources).items()}
-    held: set[int] = set()
-    for family in sorted(members, key=lambda f: hashlib.sha256(f"{seed}:{f}".encode()).digest()):
-        need = Counter(sources[place] for place in members[family])
-        if all(room[source] >= n for source, n in need.items()):
-            held.update(members[family])
-            for source, n in need.items():
-                room[source] -= n
-    return held
+    trained = dict(zip(train["family"], train["row_id"], strict=True))
+    for family, row_id in zip(test["family"], test["row_id"], strict=True):
+        if family in trained:
+            raise Refusal(
+                f"{where}: row {row_id} of the split 'test' and row {trained[family]} of 'train' were made from the "
+                f"same row ({family}); an evaluation loss on it would mean nothing, make the splits again."
+            )
 
 
 def dropped_by_source(rows: Any) -> dict[str, dict[str, int]]:
@@ -93,18 +92,19 @@ def dropped_by_source(rows: Any) -> dict[str, dict[str, int]]:
 
 
 def prepare(path: Path, recipe: Recipe, arguments: dict[str, Any], root: Path, workers: int = 1) -> Path:
-    """Tokenise, audit, hold out and pack the rows of a recipe, or find that it was done.
+    """Tokenise, audit and pack the rows of a recipe, or find that it was done.
 
     Args:
         root: folder of all prepared rows; runs side by side share it.
         workers: processes that tokenise; 0 only finds what was prepared (ranks of a launched run).
 
     Returns:
-        Folder with `train`, `eval/<source>`, `rows.parquet` and `prepared.json`: the revision of the data and counts,
-        rows_in = rows + dropped + not sampled + held out.
+        Folder with `train`, `eval/<source>` (where there is a split `test` and eval_strategy is not "no"),
+        `rows.parquet`, `prepared.json`: the revision of the data and counts, rows_in = rows + dropped + not sampled.
 
     Raises:
-        Refusal: see `recipes.inputs`, `tokenise_batch`, `audit`; no row is left; nothing prepared with 0 workers.
+        Refusal: see `recipes.inputs`, `tokenise_batch`, `audit`, `refuse_relatives`; no row is left; nothing prepared
+            with 0 workers.
     """
     recipe = inputs.pin(recipe)
     revision = inputs.data_revision(recipe)
@@ -121,7 +121,8 @@ def prepare(path: Path, recipe: Recipe, arguments: dict[str, Any], root: Path, w
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     try:
-        counts = _fill(path, recipe, arguments["max_length"], arguments["seed"], revision, temporary, workers)
+        shape = (arguments["max_length"], arguments["seed"], arguments["eval_strategy"] != "no")
+        counts = _fill(path, recipe, *shape, revision, temporary, workers)
         write_json(temporary / "prepared.json", counts | {"key": key, "data_revision": revision})
         shutil.rmtree(temporary / "cache", ignore_errors=True)  # of a folder's rows; the Hub's client keeps its own
         shutil.rmtree(folder, ignore_errors=True)
@@ -132,16 +133,16 @@ def prepare(path: Path, recipe: Recipe, arguments: dict[str, Any], root: Path, w
 
 
 def _fill(
-    path: Path, recipe: Recipe, max_length: int, seed: int, revision: str, folder: Path, workers: int
+    path: Path, recipe: Recipe, max_length: int, seed: int, evaluated: bool, revision: str, folder: Path, workers: int
 ) -> dict[str, Any]:
     tokenizer = inputs.load_tokenizer(recipe)
-    rows = inputs.read_rows(recipe, revision, folder / "cache")
-    licences = sorted(set(rows["license"]))
-    tokens, not_sampled = tokenised(rows, tokenizer, recipe, seed, workers)
-    dropped = dropped_by_source(tokens)
-    kept = tokens.select([i for i, reason in enumerate(tokens["reason"]) if reason is None])
-    held = held_out(kept["source"][:], kept["family"][:], recipe.eval_rows_per_source, seed)
-    train = kept.select([i for i in range(len(kept)) if i not in held])
+    splits = inputs.read_splits(recipe, revision, folder / "cache")
+    rows = splits["train"]
+    if recipe.sample_tokens is None:
+        tokens = tokenised(rows, tokenizer, recipe, workers)
+    else:
+        tokens = sampled(rows, tokenizer, recipe, seed)
+    dropped, train = dropped_by_source(tokens), _kept(tokens)
     if not len(train):
         why = ", ".join(f"{sum(n.values())} {reason}" for reason, n in dropped.items()) or "none dropped"
         raise Refusal(f"{path}: none of {len(rows)} rows is left ({why}); raise max_row_tokens or sample_tokens.")
@@ -149,26 +150,45 @@ def _fill(
     packed = pack(train, max_length)
     packed.save_to_disk(folder / "train")
     train.select_columns(["row_id", "source"]).to_parquet(folder / "rows.parquet")
-    held_by_source: dict[str, list[int]] = defaultdict(list)
-    for place in sorted(held):
-        held_by_source[kept[place]["source"]].append(place)
-    for source, places in sorted(held_by_source.items()):
-        audit(kept.select(places), tokenizer, recipe.loss_on, str(path))
-        pack(kept.select(places), max_length).save_to_disk(folder / "eval" / source)
-    supervised_share = round(counts["supervised_tokens"] / counts["tokens"], 4)
+    test = None
+    if evaluated and "test" in splits:
+        test_tokens = tokenised(splits["test"], tokenizer, recipe, workers)
+        test = _kept(test_tokens)
+        refuse_relatives(train, test, f"data '{recipe.data}', configuration '{recipe.data_config}'")
+        audit(test, tokenizer, recipe.loss_on, str(path))
+        for source in sorted(set(test["source"])):
+            places = [i for i, name in enumerate(test["source"]) if name == source]
+            pack(test.select(places), max_length).save_to_disk(folder / "eval" / source)
     return {
         "rows_in": len(rows),
         "rows_dropped": dropped,
-        "rows_not_sampled": not_sampled,
-        "rows_held_out": {source: len(places) for source, places in sorted(held_by_source.items())},
+        "rows_not_sampled": len(rows) - len(tokens),
+        "test_rows_in": len(splits["test"]) if "test" in splits else None,
+        "test_rows_dropped": dropped_by_source(test_tokens) if test is not None else {},
+        "test_rows_by_source": dict(sorted(Counter(test["source"]).items())) if test is not None else {},
         **counts,
         "rows_by_source": dict(sorted(Counter(train["source"]).items())),
-        "supervised_share": supervised_share,
+        "supervised_share": round(counts["supervised_tokens"] / counts["tokens"], 4),
         "packed_rows": len(packed),
         "packed_fill": round(counts["tokens"] / len(packed) / max_length, 4),
-        "data_licences": licences,
+        "data_licences": sorted(set(rows["license"])),
         "mask": show_mask(train[0]["input_ids"], train[0]["labels"], tokenizer),
     }
+
+
+def _kept(tokens: Any) -> Any:
+    return tokens.select([i for i, reason in enumerate(tokens["reason"]) if reason is None])
+
+
+def show_evaluation(counts: dict[str, Any]) -> str:
+    """In one sentence, what the evaluation loss will be taken on, or why there is none."""
+    if counts["test_rows_in"] is None:
+        return "no evaluation loss: the data has no split 'test'"
+    if not counts["test_rows_by_source"]:
+        return f"no evaluation loss: none asked for (eval_strategy) or no row of {counts['test_rows_in']:,} is left"
+    by_source = ", ".join(f"{n:,} of {source}" for source, n in counts["test_rows_by_source"].items())
+    dropped = sum(sum(n.values()) for n in counts["test_rows_dropped"].values())
+    return f"{by_source}, of the split 'test' ({dropped:,} dropped)"
 
 
 def show_audit(counts: dict[str, Any]) -> str:
@@ -182,7 +202,8 @@ def show_audit(counts: dict[str, Any]) -> str:
     return (
         f"audit\n"
         f"  rows        {counts['rows']:,} of {counts['rows_in']:,} (dropped: {dropped or 'none'}; "
-        f"held out: {sum(counts['rows_held_out'].values()):,}; not in the sample: {counts['rows_not_sampled']:,})\n"
+        f"not in the sample: {counts['rows_not_sampled']:,})\n"
+        f"  evaluation  {show_evaluation(counts)}\n"
         f"  tokens      {counts['tokens']:,}, of them {counts['supervised_share']:.0%} supervised, EOS of every row\n"
         f"  packed      {counts['packed_rows']:,} rows, {counts['packed_fill']:.0%} full\n"
         f"  a row, what is supervised between >>> and <<<:\n" + "\n".join(f"    {line}" for line in shown.splitlines())

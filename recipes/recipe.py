@@ -10,7 +10,7 @@ import typing
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import ConfigDict, Field, NonNegativeInt, PositiveInt, TypeAdapter, ValidationError, model_validator
+from pydantic import ConfigDict, Field, PositiveInt, TypeAdapter, ValidationError, model_validator
 
 from artefacts import ROOT, Refusal, StrictModel, read_mapping, validate
 
@@ -21,7 +21,7 @@ class Recipe(StrictModel):
     base: str  # folder or Hub id of the base model
     base_revision: str | None = Field(None, pattern=r"^[0-9a-f]{40}$")  # commit on the Hub; null: main
     data: str  # folder or Hub id of the published mixture
-    data_config: str = "sft"
+    data_config: str  # configuration of the mixture: sft (permissive rows), sft_research (all), or another of its card
     data_revision: str | None = Field(None, pattern=r"^[0-9a-f]{40}$")  # likewise, of a mixture on the Hub
     chat_template: str | None = Field(
         pattern=r"^[a-z0-9_]+\.jinja$"
@@ -30,7 +30,6 @@ class Recipe(StrictModel):
     pad_token: str  # never the EOS token: a model whose EOS is padding learns to go on for ever
     max_row_tokens: PositiveInt  # longer rows are dropped and counted, never cut; max_length is that of a packed row
     sample_tokens: PositiveInt | None = None  # a seeded sample of rows of about this many tokens; null for all
-    eval_rows_per_source: NonNegativeInt  # rows of each source held out for the evaluation loss; 0 for none
     method: Literal["full", "lora"]
     quantisation: Literal["none", "int8", "nf4"]  # of the frozen base under LoRA (bitsandbytes)
     lora_r: PositiveInt | None = None

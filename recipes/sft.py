@@ -306,6 +306,7 @@ def arguments_of(description: str) -> argparse.ArgumentParser:
     parser.add_argument("recipe", type=Path, help="e.g. recipes/sft/smollm2-135m/full.yaml")
     parser.add_argument("--base", help="another base model than the recipe's (folder or Hub id)")
     parser.add_argument("--data", help="another dataset repository than the recipe's (folder or Hub id)")
+    parser.add_argument("--data-config", help="another configuration of it than the recipe's (sft, sft_research, ...)")
     parser.add_argument("--base-revision", help="commit of a base on the Hub (default: the recipe's, else main's)")
     parser.add_argument("--data-revision", help="commit of a mixture on the Hub (default: likewise)")
     parser.add_argument("--output", type=Path, help="default: build/runs/<base>-<variant>")
@@ -316,7 +317,7 @@ def arguments_of(description: str) -> argparse.ArgumentParser:
 
 def overrides_of(given: argparse.Namespace) -> dict[str, str]:
     """The keys of a recipe that the command line gives."""
-    names = ("base", "data", "base_revision", "data_revision")
+    names = ("base", "data", "data_config", "base_revision", "data_revision")
     return {name: value for name in names if (value := getattr(given, name))}
 
 

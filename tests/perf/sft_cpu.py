@@ -34,7 +34,7 @@ def rows_of(base: str, data: str, tokens: int) -> list[dict]:
     path = ROOT / "recipes/sft/smollm2-135m/full.yaml"
     recipe, _ = load(path, {"base": base, "data": data, "sample_tokens": tokens})
     rows = load_dataset(data, recipe.data_config, split="train")
-    found, _ = prepare.tokenised(rows, inputs.load_tokenizer(recipe), recipe, seed=0, workers=1)
+    found = prepare.sampled(rows, inputs.load_tokenizer(recipe), recipe, seed=0)
     return [{"input_ids": r["input_ids"], "labels": r["labels"]} for r in found if r["reason"] is None]
 
 

@@ -4,6 +4,8 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import datasets
+import pyarrow as pa
 import pytest
 import yaml
 
@@ -24,28 +26,26 @@ def toy_rows(count: int, source: str = "toy") -> list[dict]:
     ]  # fmt: skip
 
 
-def write_dataset(folder: Path, rows: list[dict], columns: dict | None = None) -> Path:
-    """A dataset repository as model_cards packs it: a card and sft/*.parquet."""
-    from datasets import Dataset
-
+def write_dataset(folder: Path, rows: list[dict], columns: dict | None = None, test: list[dict] | None = None) -> Path:
+    """A dataset repository as model_cards packs it: a card and sft/<split>.parquet; no split `test` unless given."""
+    splits = {"train": rows} | ({} if test is None else {"test": test})
     (folder / "sft").mkdir(parents=True, exist_ok=True)
-    (folder / "README.md").write_text(
-        "---\nconfigs:\n- config_name: sft\n  data_files:\n  - split: train\n    path: sft/*.parquet\n---\n"
-    )
-    published = [{**row, "messages": messages(row)} for row in rows]
-    features = PUBLISHED_FEATURES if columns is None else None
-    table = Dataset.from_list(published, features=features) if published else Dataset.from_dict(
-        {name: [] for name in PUBLISHED_FEATURES}, features=PUBLISHED_FEATURES
-    )  # fmt: skip
-    (table.rename_columns(columns) if columns else table).to_parquet(folder / "sft" / "train.parquet")
+    files = [{"split": split, "path": f"sft/{split}.parquet"} for split in splits]
+    card = yaml.safe_dump({"configs": [{"config_name": "sft", "data_files": files}]})
+    (folder / "README.md").write_text(f"---\n{card}---\n")
+    for split, of_split in splits.items():
+        published = [{**row, "messages": messages(row)} for row in of_split]
+        table = datasets.Dataset(pa.Table.from_pylist(published, schema=PUBLISHED_FEATURES.arrow_schema))
+        table.rename_columns(columns or {}).to_parquet(folder / "sft" / f"{split}.parquet")
     return folder
 
 
 @pytest.fixture(scope="session")
 def toy_data(tmp_path_factory) -> Path:
-    """Sixty rows of two sources."""
+    """Sixty rows of two sources to train on, and four of them held out."""
     folder = tmp_path_factory.mktemp("data") / "toy"
-    return write_dataset(folder, toy_rows(40) + toy_rows(20, source="other"))
+    held_out = toy_rows(43)[40:] + toy_rows(21, source="other")[20:]
+    return write_dataset(folder, toy_rows(40) + toy_rows(20, source="other"), test=held_out)
 
 
 @pytest.fixture

@@ -31,14 +31,14 @@ def test_a_dry_run_prints_the_plan_and_a_run_without_gpus_is_refused_in_one_sent
 
 @pytest.mark.parametrize("key", ["train-l7b", "train-cl7b", "train-ds67b", "train-octocoder", "train-demo"])
 def test_make_targets_name_recipes_that_exist_and_pass_their_settings(key):
-    settings = ["DRY_RUN=1", "NPROC=4", "NNODES=2", "BASE=b", "DATA=d"]
+    settings = ["DRY_RUN=1", "NPROC=4", "NNODES=2", "BASE=b", "DATA=d", "DATA_CONFIG=c"]
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))}
     command = ["make", "-n", key, *settings]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
     line = done.stdout.strip().splitlines()[-1]
     assert (ROOT / re.search(r"recipes/sft/\S+\.yaml", line)[0]).is_file()
     if key != "train-demo":
-        assert "--nproc 4 --nnodes 2 --base b --data d" in line and line.endswith("--dry-run")
+        assert "--nproc 4 --nnodes 2 --base b --data d --data-config c" in line and line.endswith("--dry-run")
 
 
 def test_the_command_of_one_process_of_eight_and_of_four_machines():

@@ -1,4 +1,4 @@
-"""Rows to packed rows: nothing lost, families held out together, the cache keyed by what shapes it."""
+"""Rows to packed rows: nothing lost, `test` evaluated on and never trained on, the cache keyed by what shapes it."""
 
 import pytest
 
@@ -24,19 +24,58 @@ def packed_rows(folder, name="train"):
     return list(load_from_disk(str(folder / name)))
 
 
-def test_rows_in_are_rows_plus_dropped_plus_held_out_and_no_token_is_lost(prepared):
-    folder, counts = prepared(max_row_tokens=124, eval_rows_per_source=3)
+def test_rows_in_are_rows_plus_dropped_and_no_token_is_lost(prepared):
+    folder, counts = prepared(max_row_tokens=124)
     dropped = sum(n for by_source in counts["rows_dropped"].values() for n in by_source.values())
     assert counts["rows_dropped"].keys() == {"over_max_row_tokens"} and dropped > 5
-    assert counts["rows_held_out"] == {"other": 1, "toy": 3}, "at most a tenth of a small source"
-    assert counts["rows_in"] == 60 == counts["rows"] + dropped + 4 + counts["rows_not_sampled"]
+    assert counts["rows_in"] == 60 == counts["rows"] + dropped and counts["rows_not_sampled"] == 0
     assert sum(counts["rows_by_source"].values()) == counts["rows"]
     rows = packed_rows(folder)
     assert sum(len(r["input_ids"]) for r in rows) == counts["tokens"]
     assert sorted(i for r in rows for i in r["rows"]) == list(range(counts["rows"])), "each row once, under its index"
     assert all(sum(r["seq_lengths"]) == len(r["input_ids"]) == len(r["labels"]) <= 512 for r in rows)
-    assert len(packed_rows(folder, "eval/toy")) >= 1
     assert counts["packed_fill"] > 0.85
+
+
+def test_the_split_test_of_the_mixture_is_what_is_evaluated_on_by_source(prepared, tiny_model):
+    from transformers import AutoTokenizer
+
+    folder, counts = prepared(eval_strategy="epoch", max_row_tokens=120)
+    assert counts["test_rows_by_source"] == {"other": 1, "toy": 2} and counts["test_rows_in"] == 4
+    assert counts["test_rows_dropped"] == {"over_max_row_tokens": {"toy": 1}}, "in = evaluated + dropped"
+    assert counts["rows"] + sum(counts["rows_dropped"]["over_max_row_tokens"].values()) == 60, (
+        "all of train is trained on"
+    )
+    text = AutoTokenizer.from_pretrained(tiny_model).decode(packed_rows(folder, "eval/other")[0]["input_ids"])
+    assert "def add_20(" in text
+    assert "1 of other, 2 of toy, of the split 'test' (1 dropped)" in prepare.show_audit(counts)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"eval_strategy": "no"}, "none asked for (eval_strategy) or no row of 4 is left"),
+        ({"eval_strategy": "epoch", "data": None}, "the data has no split 'test'"),
+    ],
+)
+def test_without_an_evaluation_the_audit_says_why(prepared, tmp_path, changes, says):
+    if "data" in changes:
+        changes |= {"data": str(write_dataset(tmp_path / "data", toy_rows(20)))}
+    folder, counts = prepared(**changes)
+    assert f"no evaluation loss: {says}" in prepare.show_audit(counts)
+    assert counts["test_rows_by_source"] == {} and not (folder / "eval").exists()
+
+
+@pytest.mark.parametrize("relation", ["the row itself", "a copy with a prompt", "a sibling"])
+def test_a_relative_of_a_trained_row_is_never_evaluated_on(prepared, tmp_path, relation):
+    rows = toy_rows(30)
+    made = {"parents": [rows[3]["id"]], "id": "made"}
+    held_out = {"the row itself": rows[3], "a copy with a prompt": rows[3] | made, "a sibling": toy_rows(31)[30]}
+    if relation == "a sibling":
+        rows[3]["parents"] = held_out[relation]["parents"] = ["somebody rejected"]
+    data = write_dataset(tmp_path / "data", rows, test=[toy_rows(31)[30], held_out[relation]])
+    with pytest.raises(Refusal, match="were made from the same row"):
+        prepared(data=str(data), eval_strategy="epoch")
 
 
 def test_a_packed_row_carries_the_indexes_of_its_rows(prepared, tiny_model):
@@ -52,18 +91,6 @@ def test_a_packed_row_carries_the_indexes_of_its_rows(prepared, tiny_model):
         for row, length in zip(packed["rows"], packed["seq_lengths"], strict=True):
             assert text_of[index[row]["row_id"]] in tokenizer.decode(packed["input_ids"][start : start + length])
             start += length
-
-
-def test_a_variant_is_never_trained_on_beside_its_held_out_original():
-    sources = ["a"] * 40
-    families = [f"f{n // 2}" for n in range(40)]  # an original and its copy with a prompt, each
-    held = prepare.held_out(sources, families, per_source=4, seed=0)
-    assert len(held) == 4 and {families[i] for i in held}.isdisjoint(
-        families[i] for i in range(40) if i not in held
-    )  # fmt: skip
-    assert held == prepare.held_out(sources, families, per_source=4, seed=0)
-    assert held != prepare.held_out(sources, families, per_source=4, seed=1)
-    assert prepare.held_out(sources, families, per_source=0, seed=0) == set()
 
 
 def test_a_sample_of_tokens_is_seeded_keeps_the_order_and_stays_below(prepared):
@@ -111,7 +138,7 @@ def test_workers_make_the_same_rows(recipe_file, tmp_path):
     ("rows", "renamed", "says"),
     [
         (0, None, "holds no row; the mixture's ledger says"),
-        (5, {"instruction": "prompt"}, "the column 'instruction' is missing (found: id, "),
+        (5, {"instruction": "prompt"}, "the column 'instruction' of the split 'train' is missing (found: id, "),
     ],
 )
 def test_a_dataset_that_cannot_be_read_is_refused(prepared, tmp_path, rows, renamed, says):
@@ -122,11 +149,24 @@ def test_a_dataset_that_cannot_be_read_is_refused(prepared, tmp_path, rows, rena
 
 
 @pytest.mark.parametrize(
+    ("row_groups", "says"), [(1, "the split 'test' holds no row"), (0, "one of its Parquet files holds no row")]
+)
+def test_an_empty_test_split_is_refused(prepared, tmp_path, row_groups, says):
+    import pyarrow.parquet as pq
+
+    data = write_dataset(tmp_path / "data", toy_rows(5), test=[])
+    if not row_groups:
+        pq.write_table(pq.read_table(data / "sft/test.parquet"), data / "sft/test.parquet")
+    with pytest.raises(Refusal, match=says):
+        prepared(data=str(data))
+
+
+@pytest.mark.parametrize(
     ("changes", "says"),
     [
         ({"data": "build/hub/datasets/nothing_here"}, "no dataset repository there (README.md is missing)"),
         ({"base": "build/models/nothing_here"}, "there is no such folder; run `make base-model` first"),
-        ({"data_config": "nothing"}, "configuration 'nothing': the split 'train' cannot be read"),
+        ({"data_config": "nothing"}, "configuration 'nothing': it cannot be read"),
         ({"max_row_tokens": 20}, "none of 60 rows is left (60 over_max_row_tokens); raise max_row_tokens"),
         ({"pad_token": "<|im_end|>"}, "pad_token is EOS"),
         ({"pad_token": "<nope>"}, "the tokenizer has no token '<nope>'"),

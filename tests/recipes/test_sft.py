@@ -43,7 +43,7 @@ def stop_after(monkeypatch, step, how):
 @pytest.fixture
 def straight(in_process, recipe_file, tmp_path):
     """A recipe and its run without an accident."""
-    recipe = recipe_file(eval_rows_per_source=3, eval_strategy="epoch", report_to="tensorboard")
+    recipe = recipe_file(eval_strategy="epoch", report_to="tensorboard")
     done = in_process(sft, recipe, "--output", tmp_path / "straight")
     assert done.code == 0, done.err
     return recipe, tmp_path / "straight", done
@@ -53,7 +53,7 @@ def test_a_run_trains_saves_reloads_and_is_reused(straight, in_process, tiny_mod
     recipe, output, done = straight
     assert ">>>def add_" in done.out and "<|im_end|><<<" in done.out, "the audit shows a row with its mask"
     run = read_json(output / "run.json")
-    assert run["steps"] >= 6 and run["rows"] + sum(run["rows_held_out"].values()) == run["rows_in"] == 60
+    assert run["steps"] >= 6 and run["rows"] == run["rows_in"] == 60
     assert 0.2 < run["supervised_share"] < 0.9 and run["loss_last"] < run["loss_first"]
     assert {source: len(losses) for source, losses in run["eval_losses"].items()} == {"other": 1, "toy": 1}
     saved = run["checkpoint"]
