@@ -36,8 +36,8 @@ export TOKENIZERS_PARALLELISM := false
 export HF_HUB_DISABLE_TELEMETRY := 1
 
 .PHONY: help install pin-sources demo mixture teacher-local data base-model train-demo evaluate-demo eval-demo model peek \
-	ledger harmony leaks why summary train-l7b train-cl7b train-ds67b train-octocoder merge-l7b merge-cl7b merge-ds67b \
-	merge-octocoder chat-demo chat-l7b chat-cl7b chat-ds67b chat-octocoder rebuild bench-gpu rescore compare \
+	ledger harmony leaks why summary train-l7b train-cl7b train-ds67b train-octocoder train-octogeex convert-codegeex2 merge-l7b merge-cl7b merge-ds67b \
+	merge-octocoder chat-demo chat-l7b chat-cl7b chat-ds67b chat-octocoder chat-octogeex rebuild bench-gpu rescore compare \
 	reproduce-l7b reproduce-cl7b reproduce-ds67b reproduce-octocoder reproduce-octogeex \
 	push-data push-model release download-data download-model toolchains test test-slow lint doctor clean
 
@@ -120,6 +120,12 @@ train-ds67b: install ## the same of DeepSeek-Coder-6.7B
 train-octocoder: install ## OctoCoder: StarCoder-15B, LoRA on 8-bit weights, by OctoPack's figures
 	@$(PY) -m recipes.launch recipes/sft/starcoder-15b/lora8bit.yaml $(LAUNCH_FLAGS)
 
+convert-codegeex2: install ## CodeGeeX2-6B -> native GLM architecture, no remote code (FROM=owner/name@commit or a folder)
+	@$(PY) -m recipes.convert_codegeex2 "$(or $(FROM),THUDM/codegeex2-6b)" $(BUILD)/models/codegeex2-6b
+
+train-octogeex: install ## OctoGeeX: the converted CodeGeeX2-6B, every weight, by OctoPack's figures
+	@$(PY) -m recipes.launch recipes/sft/codegeex2-6b/full.yaml $(LAUNCH_FLAGS)
+
 merge-l7b: install ## adapters of RECIPE=lora|qlora into one model (build/runs/<run>/merged)
 	@$(PY) -m recipes.merge $(or $(OUTPUT),$(BUILD)/runs/llama2-7b-$(RECIPE))
 
@@ -146,6 +152,9 @@ chat-ds67b: install ## the same of DeepSeek-Coder-6.7B
 
 chat-octocoder: install ## the same of OctoCoder
 	@$(PY) -m recipes.chat $(or $(OUTPUT),$(BUILD)/runs/starcoder-15b-lora8bit)
+
+chat-octogeex: install ## the same of OctoGeeX
+	@$(PY) -m recipes.chat $(or $(OUTPUT),$(BUILD)/runs/codegeex2-6b-full)
 
 rebuild: install ## train a published run again and compare the weights (MODEL=owner/name@commit or a folder; BASE= DATA=)
 	@$(PY) -m recipes.rebuild "$(MODEL)" $(if $(BASE),--base $(BASE)) $(if $(DATA),--data $(DATA))

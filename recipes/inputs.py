@@ -49,7 +49,10 @@ def pin(recipe: Recipe) -> Recipe:
     pinned = {}
     if not Path(recipe.base).is_dir() and not recipe.base_revision:
         if is_local(recipe.base):
-            raise Refusal(f"base '{recipe.base}': there is no such folder; run `make base-model` first.")
+            raise Refusal(
+                f"base '{recipe.base}': there is no such folder; run `make base-model` (SmolLM2) or `make "
+                "convert-codegeex2` (CodeGeeX2) first."
+            )
         pinned["base_revision"] = _commit_on_hub("base", recipe.base)
     if not Path(recipe.data).is_dir() and not is_local(recipe.data) and not recipe.data_revision:
         pinned["data_revision"] = _commit_on_hub("data", recipe.data)

@@ -23,7 +23,7 @@ BYTES_PER_WEIGHT = {"none": 2, "int8": 1, "nf4": 0.52}  # nf4: 4 bits and the do
 class Base(StrictModel):
     """Shape of a base model, from its config.json; for plans and for random models of its shape."""
 
-    architecture: Literal["llama", "gpt_bigcode"]
+    architecture: Literal["llama", "glm", "gpt_bigcode"]
     parameters: PositiveInt
     hidden_size: PositiveInt
     intermediate_size: PositiveInt
@@ -44,10 +44,17 @@ class Base(StrictModel):
     def linear_shapes(self) -> dict[str, tuple[int, int]]:
         """(inputs, outputs) of the linear layers of one transformer layer, by the names LoRA targets."""
         hidden, kv = self.hidden_size, self.hidden_size * self.kv_heads // self.heads
+        shapes = {
+            "q_proj": (hidden, hidden),
+            "k_proj": (hidden, kv),
+            "v_proj": (hidden, kv),
+            "o_proj": (hidden, hidden),
+        }
+        up = (hidden, self.intermediate_size)
         if self.architecture == "llama":
-            shapes = {"q_proj": (hidden, hidden), "k_proj": (hidden, kv), "v_proj": (hidden, kv)}
-            up = (hidden, self.intermediate_size)
-            return shapes | {"o_proj": (hidden, hidden), "gate_proj": up, "up_proj": up, "down_proj": up[::-1]}
+            return shapes | {"gate_proj": up, "up_proj": up, "down_proj": up[::-1]}
+        if self.architecture == "glm":
+            return shapes | {"gate_up_proj": (hidden, 2 * self.intermediate_size), "down_proj": up[::-1]}
         return {
             "c_attn": (hidden, hidden + 2 * kv),
             "c_fc": (hidden, self.intermediate_size),

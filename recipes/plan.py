@@ -75,25 +75,26 @@ def base_of(path: Path, recipe: Recipe) -> Base:
     config = read_json(Path(recipe.base) / "config.json")
     if config is None:
         raise Refusal(f"{path}: base '{recipe.base}' is not in recipes/bases.yaml; known: {', '.join(bases)}.")
-    if config.get("model_type") != "llama":
+    if config.get("model_type") not in ("llama", "glm"):
         raise Refusal(
-            f"{recipe.base}/config.json: a plan knows the shapes of llama, not of {config.get('model_type')!r}; add "
-            "the base to recipes/bases.yaml."
+            f"{recipe.base}/config.json: a plan knows the shapes of llama and glm, not of "
+            f"{config.get('model_type')!r}; add the base to recipes/bases.yaml."
         )
-    return llama_shape(config)
+    return shape_of(config)
 
 
-def llama_shape(config: dict[str, Any]) -> Base:
-    """Shape of a Llama from its config.json, its parameters counted."""
+def shape_of(config: dict[str, Any]) -> Base:
+    """Shape of a Llama or a GLM from its config.json, its parameters counted."""
     hidden, inner, heads = config["hidden_size"], config["intermediate_size"], config["num_attention_heads"]
     kv_heads, tied = config.get("num_key_value_heads") or heads, config.get("tie_word_embeddings", False)
-    attention = 2 * hidden * hidden + 2 * hidden * hidden * kv_heads // heads
-    layer = attention + 3 * hidden * inner + 2 * hidden  # two norms
+    kv = hidden * kv_heads // heads
+    biases = hidden + 2 * kv if config["model_type"] == "glm" and config["attention_bias"] else 0
+    layer = 2 * hidden * hidden + 2 * hidden * kv + biases + 3 * hidden * inner + 2 * hidden  # two norms
     embeddings = config["vocab_size"] * hidden * (1 if tied else 2)
     return Base(
-        architecture="llama", hidden_size=hidden, intermediate_size=inner, layers=config["num_hidden_layers"],
-        heads=heads, kv_heads=kv_heads, vocab_size=config["vocab_size"], tied=tied, gated=False,
-        context_tokens=config["max_position_embeddings"],
+        architecture=config["model_type"], hidden_size=hidden, intermediate_size=inner,
+        layers=config["num_hidden_layers"], heads=heads, kv_heads=kv_heads, vocab_size=config["vocab_size"], tied=tied,
+        gated=False, context_tokens=config["max_position_embeddings"],
         parameters=embeddings + config["num_hidden_layers"] * layer + hidden,
     )  # fmt: skip
 
@@ -164,7 +165,7 @@ def show(path: Path, recipe: Recipe, planned: dict[str, Any], here: Machine) -> 
     memory, disk = planned["gib_per_rank"], planned["disk_gib"]
     missing = " (not there yet)" if recipe.data.startswith("build/") and not Path(recipe.data).exists() else ""
     found = ", ".join(f"{name} ({gib:.0f} GiB)" for name, gib in here.gpus) or "none"
-    took = f"{planned['hours']:.1f}" if planned["hours"] is not None else "?"
+    took = "?" if planned["hours"] is None else f"{planned['hours']:.{1 if planned['hours'] >= 0.1 else 2}f}"
     how = recipe.method + ("" if recipe.quantisation == "none" else f" on {recipe.quantisation}")
     gated = " (gated)" if planned["gated"] else ""
     lines = [

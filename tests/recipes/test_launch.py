@@ -29,7 +29,9 @@ def test_a_dry_run_prints_the_plan_and_a_run_without_gpus_is_refused_in_one_sent
     assert "8 x A100-80GB" in smaller.out and "524,288 tokens a step, 763 steps" in smaller.out
 
 
-@pytest.mark.parametrize("key", ["train-l7b", "train-cl7b", "train-ds67b", "train-octocoder", "train-demo"])
+@pytest.mark.parametrize(
+    "key", ["train-l7b", "train-cl7b", "train-ds67b", "train-octocoder", "train-octogeex", "train-demo"]
+)
 def test_make_targets_name_recipes_that_exist_and_pass_their_settings(key):
     settings = ["DRY_RUN=1", "NPROC=4", "NNODES=2", "BASE=b", "DATA=d", "DATA_CONFIG=c"]
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))}

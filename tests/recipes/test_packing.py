@@ -18,8 +18,14 @@ def starcoder():
     return GPTBigCodeConfig(n_embd=64, n_head=4, n_layer=4, multi_query=True, bos_token_id=0, eos_token_id=0)
 
 
+def codegeex2():
+    from transformers import GlmConfig
+
+    return GlmConfig(hidden_size=64, num_hidden_layers=4, num_attention_heads=4, num_key_value_heads=2, head_dim=16)
+
+
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
-@pytest.mark.parametrize("config", [llama, starcoder])
+@pytest.mark.parametrize("config", [llama, starcoder, codegeex2])
 def test_rows_are_apart_on_the_architectures_of_the_recipes(config, attention):
     assert packing.prove_rows_apart(config(), attention, "cpu") <= packing.LARGEST_LEAK
 

@@ -114,7 +114,13 @@ def test_the_shape_of_a_folder_is_read_from_its_config(tiny_model):
 
 
 @pytest.mark.parametrize(
-    "name", ["meta-llama/Llama-2-7b-hf", "deepseek-ai/deepseek-coder-6.7b-base", "bigcode/starcoder"]
+    "name",
+    [
+        "meta-llama/Llama-2-7b-hf",
+        "deepseek-ai/deepseek-coder-6.7b-base",
+        "bigcode/starcoder",
+        "build/models/codegeex2-6b",
+    ],
 )
 def test_shapes_of_the_bases_hold_against_models_on_the_meta_device(name):
     import torch
@@ -128,7 +134,7 @@ def test_shapes_of_the_bases_hold_against_models_on_the_meta_device(name):
 
 
 def meta_model(base, layers=None):
-    from transformers import AutoModelForCausalLM, GPTBigCodeConfig, LlamaConfig
+    from transformers import AutoModelForCausalLM, GlmConfig, GPTBigCodeConfig, LlamaConfig
 
     layers = layers or base.layers
     if base.architecture == "llama":
@@ -136,6 +142,12 @@ def meta_model(base, layers=None):
             vocab_size=base.vocab_size, hidden_size=base.hidden_size, intermediate_size=base.intermediate_size,
             num_hidden_layers=layers, num_attention_heads=base.heads, num_key_value_heads=base.kv_heads,
             tie_word_embeddings=base.tied, max_position_embeddings=base.context_tokens, use_cache=False,
+        )  # fmt: skip
+    elif base.architecture == "glm":
+        config = GlmConfig(
+            vocab_size=base.vocab_size, hidden_size=base.hidden_size, intermediate_size=base.intermediate_size,
+            num_hidden_layers=layers, num_attention_heads=base.heads, num_key_value_heads=base.kv_heads,
+            pad_token_id=0,
         )  # fmt: skip
     else:
         config = GPTBigCodeConfig(

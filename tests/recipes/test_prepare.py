@@ -165,7 +165,10 @@ def test_an_empty_test_split_is_refused(prepared, tmp_path, row_groups, says):
     ("changes", "says"),
     [
         ({"data": "build/hub/datasets/nothing_here"}, "no dataset repository there (README.md is missing)"),
-        ({"base": "build/models/nothing_here"}, "there is no such folder; run `make base-model` first"),
+        (
+            {"base": "build/models/nothing_here"},
+            "there is no such folder; run `make base-model` (SmolLM2) or `make convert-codegeex2`",
+        ),
         ({"data_config": "nothing"}, "configuration 'nothing': it cannot be read"),
         ({"max_row_tokens": 20}, "none of 60 rows is left (60 over_max_row_tokens); raise max_row_tokens"),
         ({"pad_token": "<|im_end|>"}, "pad_token is EOS"),

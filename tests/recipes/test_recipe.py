@@ -26,8 +26,12 @@ def name_of(path):
 
 def test_the_recipes_that_are_tested_are_the_recipes_on_disk():
     wanted = {f"{base}/{variant}" for base in PAPER for variant in ("full", "lora", "qlora")}
-    assert {name_of(p) for p in RECIPES} == wanted | {"starcoder-15b/lora8bit", "smollm2-135m/full"}
-    assert len(RECIPES) == len([p for p in (ROOT / "recipes/sft").rglob("*") if p.is_file()]) == 11
+    assert {name_of(p) for p in RECIPES} == wanted | {
+        "starcoder-15b/lora8bit",
+        "codegeex2-6b/full",
+        "smollm2-135m/full",
+    }
+    assert len(RECIPES) == len([p for p in (ROOT / "recipes/sft").rglob("*") if p.is_file()]) == 12
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=name_of)
@@ -64,6 +68,15 @@ def test_octocoder_is_the_papers():
     assert 30 <= plan.plan(DEMO, recipe, arguments)["steps"] <= 35
 
 
+def test_octogeex_is_the_papers():
+    path = ROOT / "recipes/sft/codegeex2-6b/full.yaml"
+    recipe, arguments = load(path)
+    assert (arguments["learning_rate"], arguments["bf16"], arguments["max_length"]) == (5e-5, True, 8192)
+    planned = plan.plan(path, recipe, arguments)
+    assert 35 <= planned["steps"] <= 50
+    assert 48 <= planned["tokens_per_step"] / 447 <= 56, "48 rows a step; the paper's 1,178 have 447 tokens on average"
+
+
 def test_no_key_of_ours_is_left_without_a_reader():
     sources = "".join(p.read_text() for p in (ROOT / "recipes").glob("*.py") if p.name != "recipe.py")
     assert [
@@ -96,7 +109,7 @@ def test_no_key_of_ours_is_left_without_a_reader():
         ({"base_revision": "main"}, "base_revision"),
         (
             {"chat_template": "alchemy.jinja"},
-            "has no alchemy.jinja, but alchemist.jinja, octocoder.jinja",
+            "has no alchemy.jinja, but alchemist.jinja, octocoder.jinja, octogeex.jinja",
         ),
         ({"method": "lora"}, "method lora needs the key 'lora_r'"),
         ({"lora_r": 8}, "method full trains every weight: take out 'lora_r'"),
@@ -144,4 +157,5 @@ def test_every_chat_template_is_some_recipes_and_ends_an_answer_with_eos():
         assert whole.startswith(prompt) and whole.endswith("A</s>\n\n")
         rendered[path.name] = prompt
     assert rendered["alchemist.jinja"] == "<s>### Instruction:\nQ\n\n### Response:\n"
+    assert rendered["octogeex.jinja"] == "[gMASK]<sop>" + rendered["octocoder.jinja"]
     assert rendered["octocoder.jinja"] == "Question: Q\n\nAnswer:"  # OctoPack's format, no BOS

@@ -12,11 +12,12 @@ LORA = {
 }  # fmt: skip
 
 
-def test_on_a_cpu_the_models_own_loss_is_trls(tiny_model, tmp_path):
+@pytest.mark.parametrize("architecture", ["llama", "glm"])
+def test_on_a_cpu_the_models_own_loss_is_trls(tiny_model, tmp_path, architecture):
     """Packed rows, a masked half each, accumulation: both trainers must take the same steps."""
     import torch
     from datasets import Dataset
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GlmConfig, GlmForCausalLM
     from trl import SFTConfig, SFTTrainer
 
     from recipes.packing import pack
@@ -34,9 +35,14 @@ def test_on_a_cpu_the_models_own_loss_is_trls(tiny_model, tmp_path):
         activation_checkpointing=False, save_strategy="no", report_to="none", disable_tqdm=True,
         dataset_kwargs={"skip_prepare_dataset": True},
     )  # fmt: skip
+    if architecture == "glm":
+        sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+        glm = GlmConfig(**sizes, vocab_size=len(tokenizer), head_dim=8, pad_token_id=0, eos_token_id=2)
+        GlmForCausalLM(glm).save_pretrained(tmp_path / "base")
+    base = tmp_path / "base" if architecture == "glm" else tiny_model
     losses = {}
     for kind in (SFTTrainer, trainer_class(True)):
-        model = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32)
+        model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
         trainer = kind(model=model, args=config, train_dataset=packed, processing_class=tokenizer)
         if kind is not SFTTrainer:
             trainer.data_collator = RowsCollator(trainer.data_collator)
