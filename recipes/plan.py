@@ -19,7 +19,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 
 from artefacts import ROOT, Refusal, StrictModel, command_line, read_json, read_mapping, validate
 from recipes.memory import FITS_SHARE, Base, disk_gib, gib_per_rank
-from recipes.recipe import Recipe, for_world, load
+from recipes.recipe import Recipe, for_world, load, ours
 
 BASES = ROOT / "recipes" / "bases.yaml"
 THROUGHPUT = ROOT / "recipes" / "throughput.yaml"
@@ -186,9 +186,6 @@ def show(path: Path, recipe: Recipe, planned: dict[str, Any], here: Machine) -> 
 
 def what_would_fit(path: Path, here: Machine) -> str:
     """The recipe beside `path` that this machine's GPUs could run, as the end of a sentence."""
-    demo = "the recipe that runs here is make train-demo"
-    if not here.gpus:
-        return demo
     count, smallest = len(here.gpus), min(gib for _, gib in here.gpus)
     for sibling in [path, *sorted(p for p in path.parent.glob("*.yaml") if p != path)]:
         recipe, arguments = load(sibling)
@@ -203,7 +200,20 @@ def what_would_fit(path: Path, here: Machine) -> str:
             if need <= FITS_SHARE * smallest:
                 sized = "" if at_size[0].world_size == recipe.world_size else f" NPROC={nproc}"
                 return f"RECIPE={sibling.stem}{sized} would fit ({need:.1f} GiB of {smallest:.0f})"
-    return demo
+    return "the recipe that runs here is make train-demo"
+
+
+def what_to_do_without_a_gpu(path: Path, recipe: Recipe) -> str:
+    """What can be done on a machine without a GPU, as the end of a sentence: smaller recipes, a cluster, the plan."""
+    smaller = []
+    for sibling in sorted(p for p in path.parent.glob("*.yaml") if p != path):
+        other, _ = ours(sibling)
+        if other.world_size == 1 and recipe.world_size > 1:
+            smaller.append(f"RECIPE={sibling.stem} ({other.hardware})")
+    can = [f"one GPU would do with {' or '.join(smaller)}"] if smaller else []
+    if recipe.world_size > 1:
+        can.append("NPROC= and NNODES= say how many GPUs a machine and machines there are (recipes/launch.slurm)")
+    return "; ".join([*can, "DRY_RUN=1 prints the plan alone, and make train-demo is what runs here"])
 
 
 def refuse_if_it_cannot_run(
@@ -214,12 +224,17 @@ def refuse_if_it_cannot_run(
     Raises:
         Refusal: no GPU or too few, too little memory or disk, or a gated base without a token.
     """
+    if not arguments["use_cpu"] and not here.gpus:
+        raise Refusal(
+            f"{path} needs {recipe.world_size} x {recipe.hardware} and there is no GPU here; "
+            f"{what_to_do_without_a_gpu(path, recipe)}."
+        )
     if not arguments["use_cpu"]:
         per_node = recipe.world_size // nodes
         if len(here.gpus) < per_node:
             where = f"on each of {nodes} machines" if nodes > 1 else "on this machine"
             raise Refusal(
-                f"{path} needs {per_node} GPU(s) {where} and there are {len(here.gpus) or 'none'} here; "
+                f"{path} needs {per_node} GPU(s) {where} and there are {len(here.gpus)} here; "
                 f"{what_would_fit(path, here)}, DRY_RUN=1 prints the plan alone, and recipes/launch.slurm launches it "
                 "on a cluster."
             )

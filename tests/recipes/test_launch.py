@@ -24,7 +24,7 @@ def test_a_dry_run_prints_the_plan_and_a_run_without_gpus_is_refused_in_one_sent
     assert dry.code == 0 and "763 steps" in dry.out and dry.err == ""
     done = in_process(launch, DS67B)
     assert done.code == 2 and done.out == dry.out
-    assert "needs 32 GPU(s) on this machine and there are none here" in done.last and "make train-demo" in done.last
+    assert "needs 32 x A100-80GB and there is no GPU here" in done.last and "make train-demo" in done.last
     smaller = in_process(launch, DS67B, "--dry-run", "--nproc", 8)
     assert "8 x A100-80GB" in smaller.out and "524,288 tokens a step, 763 steps" in smaller.out
 

@@ -38,12 +38,6 @@ def test_the_plan_of_the_papers_setting():
 @pytest.mark.parametrize(
     ("path", "gpus", "world", "says"),
     [
-        (
-            DS67B,
-            (),
-            None,
-            "needs 32 GPU(s) on this machine and there are none here; the recipe that runs",
-        ),
         (DS67B, [80] * 8, None, "there are 8 here; RECIPE=full NPROC=8 would fit"),
         (DS67B, [16], None, "there are 1 here; RECIPE=qlora would fit"),
         (DS67B, [80], None, "there are 1 here; RECIPE=lora would fit"),
@@ -58,6 +52,18 @@ def test_the_plan_of_the_papers_setting():
 )
 def test_what_cannot_run_is_refused_with_the_recipe_that_can(path, gpus, world, says):
     assert says in refused(path, here(*gpus), world)
+
+
+def test_without_a_gpu_the_refusal_names_the_smaller_recipes_the_cluster_the_plan_and_the_demo():
+    assert refused(DS67B, here()) == (
+        f"{DS67B} needs 32 x A100-80GB and there is no GPU here; one GPU would do with RECIPE=lora (A100-80GB) or "
+        "RECIPE=qlora (RTX-4090-24GB); NPROC= and NNODES= say how many GPUs a machine and machines there are "
+        "(recipes/launch.slurm); DRY_RUN=1 prints the plan alone, and make train-demo is what runs here."
+    )
+    assert refused(QLORA, here()).endswith(
+        "needs 1 x RTX-4090-24GB and there is no GPU here; DRY_RUN=1 prints the plan alone, and make train-demo is "
+        "what runs here."
+    )
 
 
 def test_four_machines_of_eight_carry_the_papers_setting():
