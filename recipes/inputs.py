@@ -6,7 +6,7 @@ reads   a dataset repository and a base model, each a folder or a Hub id; writes
 from pathlib import Path
 from typing import Any
 
-from artefacts import Refusal, hash_of, sha256_of_file
+from artefacts import Refusal, hash_of, read_json, sha256_of_file
 from recipes.recipe import CHAT_TEMPLATES, Recipe
 
 COLUMNS = ("id", "source", "license", "instruction", "response", "alchemist_prompt", "parents")
@@ -59,6 +59,28 @@ def pin(recipe: Recipe) -> Recipe:
     return recipe.model_copy(update=pinned)
 
 
+def refuse_missing_commits(recipe: Recipe) -> None:
+    """Ask the Hub for the commits that a pinned recipe names, before anything is downloaded.
+
+    Raises:
+        Refusal: a repository or its commit is not there.
+    """
+    from huggingface_hub import HfApi
+
+    api = HfApi()
+    asked = (
+        ("data", recipe.data, recipe.data_revision, api.dataset_info),
+        ("base", recipe.base, recipe.base_revision, api.model_info),
+    )
+    for what, name, commit, info in asked:
+        if commit and not Path(name).is_dir():
+            try:
+                info(name, revision=commit, timeout=20)
+            except Exception as error:  # whatever the client raises, the sentence is the same
+                said = type(error).__name__
+                raise Refusal(f"{what} '{name}' at {commit}: the Hub does not give it ({said}).") from None
+
+
 def _commit_on_hub(what: str, name: str) -> str:
     from huggingface_hub import HfApi
     from huggingface_hub.errors import GatedRepoError
@@ -76,6 +98,17 @@ def _commit_on_hub(what: str, name: str) -> str:
         said = type(error).__name__
         raise Refusal(f"{what} '{name}': no such folder, and the Hub does not give it ({said}).") from None
     return info.sha
+
+
+def config_on_hub(recipe: Recipe) -> dict[str, Any] | None:
+    """The config.json of a base on the Hub, None where the Hub does not give it."""
+    from huggingface_hub import hf_hub_download
+
+    try:
+        path = hf_hub_download(recipe.base, "config.json", revision=recipe.base_revision, etag_timeout=20)
+    except Exception:  # whatever the client raises: the caller says what it knows instead
+        return None
+    return read_json(Path(path))
 
 
 def base_digest(recipe: Recipe) -> str:

@@ -18,6 +18,7 @@ from typing import Any
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from artefacts import ROOT, Refusal, StrictModel, command_line, read_json, read_mapping, validate
+from recipes import inputs
 from recipes.memory import FITS_SHARE, Base, disk_gib, gib_per_rank
 from recipes.recipe import Recipe, for_world, load, ours
 
@@ -64,17 +65,22 @@ def machine(folder: Path = Path(".")) -> Machine:
 
 
 def base_of(path: Path, recipe: Recipe) -> Base:
-    """Shape of the recipe's base: of recipes/bases.yaml, or of the config.json of a folder.
+    """Shape of the recipe's base: of recipes/bases.yaml, or of the config.json of a folder or of the Hub.
 
     Raises:
-        Refusal: neither knows it.
+        Refusal: none of them knows it.
     """
     bases = read_mapping(BASES)
     if recipe.base in bases:
         return validate(Base, bases[recipe.base], f"recipes/bases.yaml: {recipe.base}")
     config = read_json(Path(recipe.base) / "config.json")
+    if config is None and not inputs.is_local(recipe.base):
+        config = inputs.config_on_hub(recipe)
     if config is None:
-        raise Refusal(f"{path}: base '{recipe.base}' is not in recipes/bases.yaml; known: {', '.join(bases)}.")
+        raise Refusal(
+            f"{path}: base '{recipe.base}' is not in recipes/bases.yaml, and neither a folder nor the Hub gives its "
+            f"config.json; known: {', '.join(bases)}."
+        )
     if config.get("model_type") not in ("llama", "glm"):
         raise Refusal(
             f"{recipe.base}/config.json: a plan knows the shapes of llama and glm, not of "

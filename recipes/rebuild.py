@@ -65,13 +65,14 @@ def write_recipe(record: dict[str, Any], base: str | None, data: str | None, pat
     """The record's recipe as a file, with where base and data lie now; both are checked against the record.
 
     Raises:
-        Refusal: base or data are not those of the record; says what was wanted.
+        Refusal: base or data are not those of the record, or the Hub has that commit no more; says what was wanted.
     """
     values = {k: v for k, v in record["settings"].items() if v is not None or k == "chat_template"}
     values |= {k: v for k, v in (("base", base), ("data", data)) if v}
     write_bytes(path, yaml.safe_dump(values, sort_keys=False).encode())
     recipe, _ = recipes.ours(path)
     recipe = inputs.pin(recipe)
+    inputs.refuse_missing_commits(recipe)
     found = {"data_revision": inputs.data_revision(recipe), "base_digest": inputs.base_digest(recipe)}
     for what, key, flag in (("data", "data_revision", "DATA"), ("base", "base_digest", "BASE")):
         if found[key] != record[key]:

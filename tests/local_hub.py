@@ -80,6 +80,14 @@ class LocalHub:
             "HF_HUB_DISABLE_TELEMETRY": "1", "HF_TOKEN": TOKEN,
         }  # fmt: skip
 
+    def add(self, kind: str, repo_id: str, folder: Path) -> str:
+        """A commit that holds the files of a folder, in a repository that is made where there is none; its id."""
+        repository = self.repositories.setdefault((kind, repo_id), Repository(kind, repo_id))
+        contents = {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+        return repository.commit(
+            {n: File(n, d, is_large(n, len(d))) for n, d in contents.items()}, "files of a folder"
+        )
+
     def fail(
         self, method: str, path: str, *, times: int = 1, skip: int = 0, status: int | None = None,
         headers: Mapping[str, str] | None = None, cut: str | None = None, then: Callable[[], None] | None = None,
@@ -242,6 +250,8 @@ class LocalHub:
                 for prefix, where in (("heads", repository.branches), ("tags", repository.tags))
             )
             return JSONResponse({"branches": heads, "tags": tags, "converts": []})
+        if verb == "auth-check":
+            return JSONResponse({})
         if verb == "settings":
             repository.private = json.loads(body).get("visibility", "private") == "private"
             return JSONResponse({"private": repository.private})

@@ -98,9 +98,12 @@ def test_gpus_are_read_off_nvidia_smi(tmp_path, monkeypatch):
     assert plan.machine().gpus == []
 
 
-def test_unknown_base_hardware_and_context_are_named(tmp_path):
+def test_unknown_base_hardware_and_context_are_named(monkeypatch):
+    monkeypatch.setattr(plan.inputs, "config_on_hub", lambda recipe: None)
     recipe, arguments = load(DEMO, {"base": "somebody/model"})
-    with pytest.raises(Refusal, match="base 'somebody/model' is not in recipes/bases.yaml; known: meta-llama"):
+    with pytest.raises(
+        Refusal, match="base 'somebody/model' is not in recipes/bases.yaml, and neither .* known: meta-llama"
+    ):
         plan.plan(DEMO, recipe, arguments)
     recipe, arguments = load(DEMO, {"hardware": "abacus"})
     with pytest.raises(Refusal, match="hardware 'abacus' is not in recipes/throughput.yaml"):
