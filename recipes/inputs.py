@@ -35,7 +35,8 @@ def data_revision(recipe: Recipe) -> str:
         return digest_of_folder(folder)
     if folder.is_dir() or is_local(recipe.data):
         raise Refusal(
-            f"data '{recipe.data}': no dataset repository there (README.md is missing); run `make mixture` first."
+            f"data '{recipe.data}': no dataset repository there (README.md is missing); run `make data "
+            "MIXTURE=<name>` first."
         )
     return recipe.data_revision or _commit_on_hub("data", recipe.data)
 

@@ -20,7 +20,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from artefacts import ROOT, Refusal, StrictModel, command_line, read_json, read_mapping, validate
 from recipes import inputs
 from recipes.memory import FITS_SHARE, Base, disk_gib, gib_per_rank
-from recipes.recipe import Recipe, for_world, load, ours
+from recipes.recipe import Recipe, for_world, load, ours, refuse_longer_than
 
 BASES = ROOT / "recipes" / "bases.yaml"
 THROUGHPUT = ROOT / "recipes" / "throughput.yaml"
@@ -144,11 +144,7 @@ def plan(path: Path, recipe: Recipe, arguments: dict[str, Any]) -> dict[str, Any
         Refusal: the base or the hardware is not known, or rows may be longer than the base's context.
     """
     base, hardware = base_of(path, recipe), hardware_of(path, recipe)
-    if recipe.max_row_tokens > base.context_tokens:
-        raise Refusal(
-            f"{path}: key 'max_row_tokens': {recipe.max_row_tokens} is longer than the {base.context_tokens} "
-            f"positions that {recipe.base} knows; lower it."
-        )
+    refuse_longer_than(base.context_tokens, path, recipe)
     per_step = recipe.world_size * arguments["gradient_accumulation_steps"] * arguments["max_length"]
     tokens = recipe.planned_tokens * arguments["num_train_epochs"]
     duration, source = hours(base, recipe, hardware, tokens)

@@ -165,6 +165,19 @@ def load(path: Path, overrides: dict[str, Any] | None = None) -> tuple[Recipe, d
 _STRICT = ConfigDict(strict=True)
 
 
+def refuse_longer_than(context_tokens: int, path: Path, recipe: Recipe) -> None:
+    """Rows may not be longer than the base's context.
+
+    Raises:
+        Refusal: they may.
+    """
+    if recipe.max_row_tokens > context_tokens:
+        raise Refusal(
+            f"{path}: key 'max_row_tokens': {recipe.max_row_tokens} is longer than the {context_tokens} positions "
+            f"that {recipe.base} knows; lower it."
+        )
+
+
 def for_world(
     path: Path, recipe: Recipe, arguments: dict[str, Any], world_size: int | None
 ) -> tuple[Recipe, dict[str, Any]]:

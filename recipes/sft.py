@@ -28,7 +28,7 @@ from artefacts import ROOT, Refusal, code_key, command_line, read_json, write_js
 from recipes import checkpoints, inputs, packing, save
 from recipes import recipe as recipes
 from recipes.prepare import prepare, show_audit
-from recipes.recipe import Recipe
+from recipes.recipe import Recipe, refuse_longer_than
 from recipes.tokenise import IGNORED
 from recipes.trainer import STOPPED_EXIT_CODE, RowsCollator, Stopped, stop_on_signals, trainer_class
 
@@ -150,6 +150,7 @@ def make_trainer(path: Path, recipe: Recipe, arguments: dict[str, Any], prepared
     attention = inputs.attention_of(recipe, config.use_cpu)
     tokenizer = inputs.load_tokenizer(recipe)
     model = inputs.load_base(recipe, config.use_cpu, attention)
+    refuse_longer_than(model.config.max_position_embeddings, path, recipe)
     lora = None
     if recipe.method == "lora":
         import peft

@@ -1,8 +1,11 @@
 """Fixtures of the training tests: toy rows as a dataset repository, a recipe for the tiny model, mains called here."""
 
+import io
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import patch
 
 import datasets
 import pyarrow as pa
@@ -48,26 +51,29 @@ def toy_data(tmp_path_factory) -> Path:
     return write_dataset(folder, toy_rows(40) + toy_rows(20, source="other"), test=held_out)
 
 
+def write_recipe(path: Path, *, base: Path | str, data: Path | str, **changes) -> Path:
+    """The demo's recipe for another base, in fp32 and a few steps; keywords replace keys (None removes)."""
+    values = read_mapping(DEMO) | {
+        "base": str(base), "data": str(data), "sample_tokens": None, "max_row_tokens": 512, "max_length": 512,
+        "bf16": False, "gradient_accumulation_steps": 2, "save_steps": 4, "learning_rate": 1e-2,
+    } | changes  # fmt: skip
+    path.parent.mkdir(exist_ok=True)
+    kept = {k: v for k, v in values.items() if v is not None or k == "chat_template"}
+    path.write_text(yaml.safe_dump(kept))
+    return path
+
+
 @pytest.fixture
 def recipe_file(tmp_path, tiny_model, toy_data):
-    """Write the demo's recipe for the tiny model, in fp32 and a few steps; keywords replace keys (None removes)."""
+    """Write a recipe for the tiny model and the toy rows; keywords as of `write_recipe`."""
 
     def write(name: str = "full", **changes) -> Path:
-        values = read_mapping(DEMO) | {
-            "base": str(tiny_model), "data": str(toy_data), "sample_tokens": None, "max_row_tokens": 512,
-            "max_length": 512, "bf16": False, "gradient_accumulation_steps": 2, "save_steps": 4, "learning_rate": 1e-2,
-        } | changes  # fmt: skip
-        path = tmp_path / "tiny" / f"{name}.yaml"
-        path.parent.mkdir(exist_ok=True)
-        kept = {k: v for k, v in values.items() if v is not None or k == "chat_template"}
-        path.write_text(yaml.safe_dump(kept))
-        return path
+        return write_recipe(tmp_path / "tiny" / f"{name}.yaml", **({"base": tiny_model, "data": toy_data} | changes))
 
     return write
 
 
-@pytest.fixture
-def in_process(monkeypatch, capsys):
+def call_main(module, *arguments) -> SimpleNamespace:
     """Call a module's `main` here, as `python -m` would: importing TRL anew costs five seconds a process.
 
     Returns exit code, stdout, stderr and its last line.
@@ -75,11 +81,15 @@ def in_process(monkeypatch, capsys):
     import torch
 
     torch.set_num_threads(1)  # the machine of a test is shared: threads that wait for each other are slower than one
-
-    def call(module, *arguments) -> SimpleNamespace:
-        monkeypatch.setattr(sys, "argv", [module.__name__, *map(str, arguments)])
+    out, err = io.StringIO(), io.StringIO()
+    command = [module.__name__, *map(str, arguments)]
+    with patch.object(sys, "argv", command), redirect_stdout(out), redirect_stderr(err):
         code = module.main()
-        said = capsys.readouterr()
-        return SimpleNamespace(code=code, out=said.out, err=said.err, last=(said.err.strip().splitlines() or [""])[-1])
+    last = (err.getvalue().strip().splitlines() or [""])[-1]
+    return SimpleNamespace(code=code, out=out.getvalue(), err=err.getvalue(), last=last)
 
-    return call
+
+@pytest.fixture
+def in_process():
+    """`call_main`."""
+    return call_main

@@ -17,7 +17,8 @@ pytestmark = pytest.mark.slow
 
 def test_rows_of_a_mixture_on_the_hub_are_prepared_at_a_commit(recipe_file, tmp_path):
     recipe = recipe_file(data="lab/toy")
-    with LocalHub(tmp_path / "hub") as hub:
+    with LocalHub(tmp_path / "hub", gated=["lab/gated"]) as hub:
+        hub.add("model", "lab/gated", tmp_path / "tiny")
         commit = hub.add("dataset", "lab/toy", write_dataset(tmp_path / "set", toy_rows(30)))
         environment = hub.environment(tmp_path / "home")
         arguments = [str(recipe), "--json", "--to", str(tmp_path / "prepared")]
@@ -26,6 +27,9 @@ def test_rows_of_a_mixture_on_the_hub_are_prepared_at_a_commit(recipe_file, tmp_
         counts = json.loads(done.stdout[done.stdout.index("{") :])
         assert counts["data_revision"] == commit and counts["rows"] == 30 and counts["test_rows_in"] is None
         missing = run_module("recipes.prepare", *arguments, "--data", "lab/nothing", env=environment)
+        gated = run_module("recipes.prepare", *arguments, "--base", "lab/gated", env=environment)
+    assert gated.returncode == 2
+    assert "base 'lab/gated' is gated; accept its licence at https://huggingface.co/lab/gated and run" in gated.stderr
     assert (
         missing.returncode == 2
         and "data 'lab/nothing': no such folder, and the Hub does not give it" in missing.stderr

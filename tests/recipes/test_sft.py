@@ -8,7 +8,7 @@ import pytest
 
 from artefacts import Refusal, read_json
 from recipes import checkpoints, sft, trainer
-from tests.recipes.conftest import toy_rows, write_dataset
+from tests.recipes.conftest import call_main, toy_rows, write_dataset, write_recipe
 
 
 def weights(folder):
@@ -40,13 +40,17 @@ def stop_after(monkeypatch, step, how):
     monkeypatch.setattr(sft, "stop_on_signals", with_accident)
 
 
-@pytest.fixture
-def straight(in_process, recipe_file, tmp_path):
-    """A recipe and its run without an accident."""
-    recipe = recipe_file(eval_strategy="epoch", report_to="tensorboard")
-    done = in_process(sft, recipe, "--output", tmp_path / "straight")
+STRAIGHT = {"save_steps": 2, "eval_strategy": "epoch", "report_to": "tensorboard"}
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory, tiny_model, toy_data):
+    """A recipe and its run without an accident, which nobody changes."""
+    folder = tmp_path_factory.mktemp("straight")
+    recipe = write_recipe(folder / "tiny/full.yaml", base=tiny_model, data=toy_data, **STRAIGHT)
+    done = call_main(sft, recipe, "--output", folder / "run")
     assert done.code == 0, done.err
-    return recipe, tmp_path / "straight", done
+    return recipe, folder / "run", done
 
 
 def test_a_run_trains_saves_reloads_and_is_reused(straight, in_process, tiny_model):
@@ -80,10 +84,12 @@ def test_a_run_trains_saves_reloads_and_is_reused(straight, in_process, tiny_mod
         pytest.param("sigterm, in bfloat16", marks=pytest.mark.slow),
     ],
 )
-def test_a_stopped_run_goes_on_to_the_same_weights(in_process, recipe_file, tmp_path, monkeypatch, way):
+def test_a_stopped_run_goes_on_to_the_same_weights(straight, in_process, recipe_file, tmp_path, monkeypatch, way):
     """The last checkpoint is at step 4; a kill at step 6 loses two steps and no more."""
-    recipe = recipe_file(save_steps=2, bf16="bfloat16" in way)
-    assert in_process(sft, recipe, "--output", tmp_path / "straight").code == 0
+    recipe, reference, _ = straight
+    if "bfloat16" in way:
+        recipe, reference = recipe_file(**STRAIGHT, bf16=True), tmp_path / "straight"
+        assert in_process(sft, recipe, "--output", reference).code == 0
     output = tmp_path / "stopped"
     with monkeypatch.context() as patch:
         if way == "kill":
@@ -103,24 +109,33 @@ def test_a_stopped_run_goes_on_to_the_same_weights(in_process, recipe_file, tmp_
     if way == "cut short":
         assert "checkpoint-5: not resumed from, optimizer.pt is missing" in resumed.out
     assert read_json(output / "run.json")["resumed_from_step"] == begun
-    assert same(weights(tmp_path / "straight/model"), weights(output / "model")), "bit for bit"
+    assert same(weights(reference / "model"), weights(output / "model")), "bit for bit"
+
+
+@pytest.fixture(scope="module")
+def accident(tmp_path_factory, tiny_model):
+    """A folder with `data/` and the unfinished `run/` over it, checkpoints at steps 2 and 4; nobody changes it."""
+    folder = tmp_path_factory.mktemp("accident")
+    data = write_dataset(folder / "data", toy_rows(60))
+    with pytest.MonkeyPatch.context() as patch:
+        stop_after(patch, 5, lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
+        recipe = write_recipe(folder / "r.yaml", base=tiny_model, data=data, save_steps=2)
+        call_main(sft, recipe, "--output", folder / "run")
+    assert sorted(p.name for p in (folder / "run").glob("checkpoint-*")) == ["checkpoint-2", "checkpoint-4"]
+    return folder
 
 
 @pytest.fixture
-def interrupted(in_process, recipe_file, tmp_path, monkeypatch):
-    """An unfinished run with checkpoints at steps 2 and 4; call with changes to go on with another recipe."""
-    output = tmp_path / "run"
-    data = write_dataset(tmp_path / "data", toy_rows(60))
-    with monkeypatch.context() as patch:
-        stop_after(patch, 5, lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
-        in_process(sft, recipe_file(save_steps=2, data=str(data)), "--output", output)
-    assert sorted(p.name for p in output.glob("checkpoint-*")) == ["checkpoint-2", "checkpoint-4"]
+def interrupted(accident, in_process, recipe_file, tmp_path):
+    """A copy of the unfinished run; call with changes to go on with another recipe."""
+    for name in ("data", "run"):
+        shutil.copytree(accident / name, tmp_path / name)
 
     def go_on(*flags, **changes):
-        changed = recipe_file(**({"save_steps": 2, "data": str(data)} | changes))
-        return in_process(sft, changed, "--output", output, *flags)
+        changed = recipe_file(**({"save_steps": 2, "data": str(tmp_path / "data")} | changes))
+        return in_process(sft, changed, "--output", tmp_path / "run", *flags)
 
-    go_on.output, go_on.data = output, data
+    go_on.output, go_on.data = tmp_path / "run", tmp_path / "data"
     return go_on
 
 
@@ -171,10 +186,12 @@ def test_a_full_disk_leaves_the_checkpoint_before_and_the_run_goes_on(interrupte
     assert interrupted().code == 0
 
 
-def test_a_full_disk_at_the_last_save_leaves_the_model_of_before(straight, in_process, monkeypatch, recipe_file):
+def test_a_full_disk_at_the_last_save_leaves_the_model_of_before(
+    straight, in_process, monkeypatch, recipe_file, tmp_path
+):
     import transformers
 
-    _, output, _ = straight
+    output = shutil.copytree(straight[1], tmp_path / "run")
     before = weights(output / "model")
     with monkeypatch.context() as patch:
 
@@ -217,6 +234,10 @@ def test_a_loss_that_is_not_a_number_stops_the_run_and_names_the_rows(in_process
             "needs a GPU and there is none",
         ),
         ({"report_to": "trackio"}, "trackio"),
+        (
+            {"max_row_tokens": 4096, "max_length": 4096},
+            "key 'max_row_tokens': 4096 is longer than the 2048 positions that",
+        ),
         ({"data": "build/hub/datasets/nothing_here"}, "no dataset repository there (README.md is missing)"),
     ],
 )

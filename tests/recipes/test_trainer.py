@@ -53,17 +53,18 @@ def test_on_a_cpu_the_models_own_loss_is_trls(tiny_model, tmp_path, architecture
     assert ours == pytest.approx(theirs, abs=1e-4)
 
 
-@pytest.fixture
-def wide_model(tiny_model, tmp_path):
+@pytest.fixture(scope="module")
+def wide_model(tiny_model, tmp_path_factory):
     """The tiny model at 64 x 128: four-bit weights come in blocks of 64."""
     import torch
     from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
+    folder = tmp_path_factory.mktemp("models") / "wide"
     torch.manual_seed(0)
     config = LlamaConfig.from_pretrained(tiny_model, hidden_size=64, intermediate_size=128, head_dim=16)
-    LlamaForCausalLM(config).to(torch.bfloat16).save_pretrained(tmp_path / "wide")
-    AutoTokenizer.from_pretrained(tiny_model).save_pretrained(tmp_path / "wide")
-    return tmp_path / "wide"
+    LlamaForCausalLM(config).to(torch.bfloat16).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(tiny_model).save_pretrained(folder)
+    return folder
 
 
 @pytest.mark.parametrize("quantisation", ["none", "nf4"])
