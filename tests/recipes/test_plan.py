@@ -168,7 +168,7 @@ def meta_model(base, layers=None):
 
 @pytest.mark.parametrize("checkpointing", [True, False])
 def test_memory_of_a_rank_holds_against_a_tracked_step_on_32_fake_ranks(checkpointing):
-    """One forward and backward pass of DeepSeek's shape (8 layers, so that it is quick) at 8,192 tokens."""
+    """One forward and backward pass of DeepSeek's shape (5 layers, so that it is quick) at 8,192 tokens."""
     import torch
     import torch.distributed as dist
     from torch._subclasses.fake_tensor import FakeTensorMode
@@ -177,7 +177,7 @@ def test_memory_of_a_rank_holds_against_a_tracked_step_on_32_fake_ranks(checkpoi
     from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
     from torch.testing._internal.distributed.fake_pg import FakeStore
 
-    layers = 8
+    layers = 5
     recipe, arguments = load(DS67B, {"activation_checkpointing": checkpointing})
     whole = plan.base_of(DS67B, recipe)
     fewer = whole.parameters - (whole.layers - layers) * whole.layer_parameters

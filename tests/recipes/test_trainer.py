@@ -3,8 +3,8 @@
 import pytest
 
 from artefacts import read_json
-from recipes import sft
-from tests.recipes.test_sft import weights
+from recipes import prepare, sft
+from recipes.recipe import load
 
 LORA = {
     "method": "lora", "lora_r": 8, "lora_alpha": 16, "lora_dropout": 0.05,
@@ -87,12 +87,12 @@ def test_adapters_train_on_a_frozen_base_and_come_back(in_process, recipe_file, 
     assert config["base_model_name_or_path"] == read_json(tmp_path / "run/run.json")["settings"]["base"]
 
 
-def test_full_sequence_loss_supervises_more_than_the_answer(in_process, recipe_file, tmp_path):
-    shares = {}
+def test_full_sequence_loss_supervises_more_than_the_answer(recipe_file, tmp_path):
+    counts = {}
     for loss_on in ("completion", "full_sequence"):
-        recipe = recipe_file(loss_on=loss_on, max_steps=1, chat_template="octocoder.jinja", save_strategy="no")
-        done = in_process(sft, recipe, "--output", tmp_path / loss_on)
-        assert done.code == 0 and (">>>" in done.out) and "Answer:" in done.out
-        shares[loss_on] = read_json(tmp_path / loss_on / "run.json")["supervised_share"]
-        assert weights(tmp_path / loss_on / "model")
+        recipe = recipe_file(loss_on=loss_on, chat_template="octocoder.jinja")
+        counts[loss_on] = read_json(prepare.prepare(recipe, *load(recipe), tmp_path) / "prepared.json")
+    shares = {loss_on: found["supervised_share"] for loss_on, found in counts.items()}
     assert shares["full_sequence"] > 0.95 > 0.85 > shares["completion"]
+    assert counts["completion"]["mask"].startswith("Question: Add 0 to every number.\n\nAnswer:>>> def add_0")
+    assert counts["full_sequence"]["mask"].startswith("Q>>>uestion: Add 0 to every number.\n\nAnswer: def add_0")
