@@ -44,6 +44,23 @@ def write_dataset(folder: Path, rows: list[dict], columns: dict | None = None, t
 
 
 @pytest.fixture(scope="session")
+def tiny_glm(tiny_model, tmp_path_factory) -> Path:
+    """A random two-layer GLM, as CodeGeeX2 becomes, with the tokenizer of the tiny Llama."""
+    import torch
+    from transformers import AutoTokenizer, GlmConfig, GlmForCausalLM
+
+    folder, tokenizer = tmp_path_factory.mktemp("models") / "glm", AutoTokenizer.from_pretrained(tiny_model)
+    torch.manual_seed(0)
+    config = GlmConfig(
+        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, head_dim=8, max_position_embeddings=2048, eos_token_id=2, pad_token_id=0,
+    )  # fmt: skip
+    GlmForCausalLM(config).to(torch.bfloat16).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def toy_data(tmp_path_factory) -> Path:
     """Sixty rows of two sources to train on, and four of them held out."""
     folder = tmp_path_factory.mktemp("data") / "toy"

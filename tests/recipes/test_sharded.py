@@ -32,7 +32,7 @@ def two_ranks(*arguments, **env) -> subprocess.Popen:
 @pytest.fixture
 def recipes_of(recipe_file, tmp_path):
     """The same recipe for one process and for two that shard, over rows that are prepared."""
-    data = write_dataset(tmp_path / "data", toy_rows(150))
+    data = write_dataset(tmp_path / "data", toy_rows(150), test=toy_rows(155)[150:])
 
     def make(**changes):
         one = recipe_file("one", **(TWENTY | {"data": str(data), "gradient_accumulation_steps": 2} | changes))
@@ -44,8 +44,9 @@ def recipes_of(recipe_file, tmp_path):
     return make
 
 
-def test_two_sharded_ranks_take_the_steps_of_one_process(recipes_of, in_process, tmp_path):
-    one, two = recipes_of()
+@pytest.mark.parametrize("base", ["tiny_model", "tiny_glm"])
+def test_two_sharded_ranks_take_the_steps_of_one_process(recipes_of, in_process, tmp_path, request, base):
+    one, two = recipes_of(base=str(request.getfixturevalue(base)), eval_strategy="epoch")
     assert in_process(sft, one, "--output", tmp_path / "one").code == 0
     ranks = two_ranks(two, "--output", tmp_path / "two")
     said = ranks.communicate(timeout=240)[0]
@@ -54,6 +55,7 @@ def test_two_sharded_ranks_take_the_steps_of_one_process(recipes_of, in_process,
     assert len(alone["losses"]) == len(sharded["losses"]) == 20 and sharded["hardware"]["processes"] == 2
     assert sharded["hardware"]["weights_share_of_a_process"] == pytest.approx(0.5, abs=0.01), "really sharded"
     assert sharded["losses"] == pytest.approx(alone["losses"], abs=1e-4)
+    assert dict(sharded["eval_losses"]["toy"]) == pytest.approx(dict(alone["eval_losses"]["toy"]), abs=1e-3)
     assert alone["losses"][0] - alone["losses"][-1] > 0.3, "the curve falls: that two agree says something"
     left, right = weights(tmp_path / "one/model"), weights(tmp_path / "two/model")
     assert left.keys() == right.keys() and all((left[n].float() - right[n].float()).abs().max() < 2e-2 for n in left)

@@ -12,18 +12,19 @@ LORA = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("architecture", ["llama", "glm"])
-def test_on_a_cpu_the_models_own_loss_is_trls(tiny_model, tmp_path, architecture):
+@pytest.mark.parametrize("base", ["tiny_model", "tiny_glm"])
+def test_on_a_cpu_the_models_own_loss_is_trls(request, tmp_path, base):
     """Packed rows, a masked half each, accumulation: both trainers must take the same steps."""
     import torch
     from datasets import Dataset
-    from transformers import AutoModelForCausalLM, AutoTokenizer, GlmConfig, GlmForCausalLM
+    from transformers import AutoModelForCausalLM, AutoTokenizer
     from trl import SFTConfig, SFTTrainer
 
     from recipes.packing import pack
     from recipes.trainer import RowsCollator, trainer_class
 
-    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+    base = request.getfixturevalue(base)
+    tokenizer = AutoTokenizer.from_pretrained(base)
     tokenizer.pad_token = "<|endoftext|>"
     lengths = torch.randint(10, 60, (40,), generator=torch.Generator().manual_seed(0)).tolist()
     ids = [[3 + (7 * i + j) % 200 for j in range(n)] for i, n in enumerate(lengths)]
@@ -35,11 +36,6 @@ def test_on_a_cpu_the_models_own_loss_is_trls(tiny_model, tmp_path, architecture
         activation_checkpointing=False, save_strategy="no", report_to="none", disable_tqdm=True,
         dataset_kwargs={"skip_prepare_dataset": True},
     )  # fmt: skip
-    if architecture == "glm":
-        sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
-        glm = GlmConfig(**sizes, vocab_size=len(tokenizer), head_dim=8, pad_token_id=0, eos_token_id=2)
-        GlmForCausalLM(glm).save_pretrained(tmp_path / "base")
-    base = tmp_path / "base" if architecture == "glm" else tiny_model
     losses = {}
     for kind in (SFTTrainer, trainer_class(True)):
         model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
