@@ -3,8 +3,11 @@
 reads   a dataset repository and a base model, each a folder or a Hub id; writes nothing
 """
 
+import re
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from artefacts import Refusal, hash_of, read_json, sha256_of_file
 from recipes.recipe import CHAT_TEMPLATES, Recipe
@@ -24,15 +27,30 @@ def digest_of_folder(folder: Path, patterns: tuple[str, ...] = ("*",)) -> str:
     return hash_of([[str(p.relative_to(folder)), sha256_of_file(p)] for p in files])
 
 
+def files_of_configuration(folder: Path, name: str) -> tuple[str, ...]:
+    """Patterns of the files that a configuration reads, by the dataset card; all files where it names none in here."""
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    front = re.match(r"---\n(.*?)\n---\n", card, re.DOTALL)
+    configs = (yaml.safe_load(front[1]) or {}).get("configs", []) if front else []
+    for config in configs:
+        if config.get("config_name") == name and isinstance(config.get("data_files"), list):
+            patterns = tuple(str(part["path"]) for part in config["data_files"])
+            if all(not p.startswith("/") and any(folder.glob(p)) for p in patterns):
+                return patterns
+    return ("*",)
+
+
 def data_revision(recipe: Recipe) -> str:
-    """What exactly is trained on: a digest of the files of a folder, or the commit of a Hub repository.
+    """What exactly is trained on: a digest of the configuration's files in a folder, or the commit of a repository.
+
+    The digest is the same for a mixture just built and for its published copy, whose card names a release.
 
     Raises:
         Refusal: neither a folder with a dataset card nor a repository that the Hub gives.
     """
     folder = Path(recipe.data)
     if (folder / "README.md").is_file():
-        return digest_of_folder(folder)
+        return digest_of_folder(folder, files_of_configuration(folder, recipe.data_config))
     if folder.is_dir() or is_local(recipe.data):
         raise Refusal(
             f"data '{recipe.data}': no dataset repository there (README.md is missing); run `make data "

@@ -75,6 +75,12 @@ def write_recipe(record: dict[str, Any], base: str | None, data: str | None, pat
     inputs.refuse_missing_commits(recipe)
     found = {"data_revision": inputs.data_revision(recipe), "base_digest": inputs.base_digest(recipe)}
     for what, key, flag in (("data", "data_revision", "DATA"), ("base", "base_digest", "BASE")):
+        if found[key] != record[key] and len(record[key]) == 64 and not Path(values[what]).is_dir():
+            how = {"data": "make download-data", "base": "make base-model, where it is the demo's"}[what]
+            raise Refusal(
+                f"{what} '{values[what]}' is on the Hub, and the record knows its files by a digest; name a folder "
+                f"that holds them with {flag}= ({how})."
+            )
         if found[key] != record[key]:
             raise Refusal(
                 f"{what} '{values[what]}' is {found[key][:16]}, the record was made with {record[key][:16]}; name the "

@@ -124,6 +124,16 @@ def test_other_data_or_another_base_is_not_taken_for_the_records(published, in_p
     assert done.code == 2 and "the record was made with" in done.last and "BASE=" in done.last
 
 
+def test_a_repository_is_not_taken_for_a_folder_that_the_record_knows_by_its_digest(published, monkeypatch, tmp_path):
+    release, where = published
+    monkeypatch.setattr(rebuild.inputs, "_commit_on_hub", lambda what, name: "a" * 40)
+    monkeypatch.setattr(rebuild.inputs, "refuse_missing_commits", lambda recipe: None)
+    with pytest.raises(
+        Refusal, match=r"is on the Hub, .* name a folder that holds them with DATA= \(make download-data"
+    ):
+        rebuild.write_recipe(rebuild.fetch_record(str(release)), where[1], "lab/toy", tmp_path / "recipe.yaml")
+
+
 @pytest.mark.parametrize(
     ("model", "says"),
     [

@@ -8,6 +8,8 @@ import pytest
 from artefacts import ROOT, Refusal, read_json
 from recipes import convert_codegeex2, plan, sft
 from recipes.recipe import load
+from tests.conftest import run_module
+from tests.local_hub import LocalHub
 from tests.recipes.conftest import DEMO
 
 TINY = {
@@ -230,6 +232,18 @@ def test_weights_that_are_not_those_of_the_config_are_refused(published, in_proc
 def test_a_source_that_is_not_there_is_refused():
     with pytest.raises(Refusal, match="no such folder, and not owner/name"):
         convert_codegeex2.fetch("./nothing")
+
+
+@pytest.mark.slow
+def test_a_repository_of_the_hub_is_converted_at_its_commit_and_its_code_is_not_even_fetched(published, tmp_path):
+    with LocalHub(tmp_path / "hub") as hub:
+        commit = hub.add("model", "lab/codegeex2", published())
+        environment = hub.environment(tmp_path / "home")
+        done = run_module("recipes.convert_codegeex2", "lab/codegeex2", str(tmp_path / "native"), env=environment)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert read_json(tmp_path / "native/source.json")["source"].startswith(f"lab/codegeex2@{commit}, converted")
+    assert any("tokenizer.model" in asked for asked in hub.requests)
+    assert not any("modeling_chatglm" in asked for asked in hub.requests)
 
 
 def test_the_recipe_trains_the_converted_model(converted, in_process, recipe_file, tmp_path):

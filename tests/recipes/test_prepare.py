@@ -3,7 +3,7 @@
 import pytest
 
 from artefacts import Refusal, read_json
-from recipes import prepare
+from recipes import inputs, prepare
 from recipes.recipe import load
 from tests.recipes.conftest import toy_rows, write_dataset
 
@@ -115,6 +115,21 @@ def test_the_cache_is_found_again_and_keyed_by_what_shapes_the_rows(prepared, tm
     others.append(prepared(data=str(data))[0])
     assert len({first, *others}) == 4
     assert not [p for p in first.parent.iterdir() if "unfinished" in p.name]
+
+
+def test_the_revision_of_a_folder_is_that_of_the_files_its_configuration_reads(recipe_file, tmp_path):
+    data = write_dataset(tmp_path / "data", toy_rows(5), test=toy_rows(6)[5:])
+    recipe, _ = load(recipe_file(data=str(data)))
+    before = inputs.data_revision(recipe)
+    (data / "README.md").write_text((data / "README.md").read_text() + "As published: v1.0.0\n")
+    (data / "rejected").mkdir()
+    (data / "rejected/train.parquet").write_bytes(b"of no configuration that is trained on")
+    assert inputs.data_revision(recipe) == before, "a published copy is the same data"
+    write_dataset(data, toy_rows(5), test=toy_rows(7)[6:])
+    changed = inputs.data_revision(recipe)
+    assert changed != before, "another split is other data"
+    (data / "README.md").write_text("No word of configurations.\n")
+    assert inputs.data_revision(recipe) not in (before, changed), "then all files count"
 
 
 def test_a_rank_of_a_launched_run_never_prepares(recipe_file, tmp_path):
