@@ -50,7 +50,7 @@ def test_a_published_run_is_rebuilt_from_its_record_to_the_same_bytes(recipe_fil
             environment = os.environ | hub.environment(tmp_path / home) | {"PYTHONPATH": str(ROOT)}
             command = [sys.executable, "-m", *map(str, arguments)]
             options = {"cwd": tmp_path, "env": environment | {"OMP_NUM_THREADS": "1"}}
-            return subprocess.run(command, capture_output=True, text=True, timeout=300, **options)
+            return subprocess.run(command, capture_output=True, text=True, timeout=900, **options)
 
         first = python_m("recipes.launch", recipe, "--output", tmp_path / "run")
         assert first.returncode == 0, first.stderr[-3000:]
