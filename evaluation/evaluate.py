@@ -211,7 +211,7 @@ def score_samples(
     backend = _backend()
     whole, problems = selection.of(benchmark, number, languages, where)
     limits, stated = limits_for(benchmark)
-    held = samples.read(path, problems, lenient or bool(selection.limit or selection.tasks), decided)
+    held = samples.read(path, problems, lenient or bool(selection.limit or selection.tasks), decided, whole)
     started = time.monotonic()
     records = judge(problems, held.programs, limits, path.name, selection.workers)
     built = {

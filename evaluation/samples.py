@@ -54,18 +54,22 @@ class Samples:
     recorded: dict[str, list[bool]]
 
 
-def read(path: Path, problems: Sequence[Problem], lenient: bool, decided: dict[str, str] | None = None) -> Samples:
+def read(
+    path: Path, problems: Sequence[Problem], lenient: bool, decided: dict[str, str] | None = None,
+    whole: Sequence[Problem] = (),
+) -> Samples:  # fmt: skip
     """Read a file (or a folder of MultiPL-E files) of samples of the given problems.
 
     Args:
         lenient: leave out what does not fit (missing, unknown, unequally many) and count it, instead of refusing.
         decided: overrides of the decisions: text (`program` or `completion`), cut (`yes`, `no`).
+        whole: all problems of the benchmark, where `problems` are some: the file is one of the whole.
 
     Raises:
         Refusal: the file cannot be read, has no known form, or does not fit the problems.
     """
     rows = rows_of(path)
-    form, found = _paired(path, rows, problems)
+    form, found = _paired(path, rows, whole or problems)
     by_id = {p.task_id: p for p in problems}
     unknown = [task_id for task_id, *_ in found if task_id not in by_id]
     counted: dict[str, Any] = {}

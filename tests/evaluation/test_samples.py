@@ -108,6 +108,13 @@ def test_evalplus_folders_are_read_as_they_are_and_as_an_archive(tmp_path):
     assert result["pass_at_1"] == pytest.approx(1 / 11)
 
 
+@pytest.mark.parametrize("form", ["bigcode", "prompt and samples", "by task"])
+def test_some_tasks_of_a_file_of_the_whole_are_scored(tmp_path, form):
+    (tmp_path / "x.json").write_text(FORMS[form])
+    result, _ = score_samples(tmp_path / "x.json", "humaneval", None, Selection(tasks=("HumanEval/2",)))
+    assert list(result["tasks"]) == ["HumanEval/2"] and result["passed"] == 1
+
+
 def test_mbpp_of_multipl_e_continues_its_own_prompt(tmp_path):
     problem = benchmarks.Problem("Mbpp/9", "Add one.", "", "assert plus(1) == 2\n", "plus")
     prompt = 'def plus(x: int) -> int:\n    """Add one.\n    """\n'
