@@ -76,6 +76,7 @@ def test_a_redacted_row_shows_its_reason_and_nothing_else(site, sample):
     for reason in ("secret", "contaminated", "near_duplicate"):  # the last is a twin of the first
         row = by_reason[reason]
         assert row["withheld"] and not any(row[name] for name in report_rows.TEXTS), reason
+    assert by_reason["near_duplicate"]["facts"] == {}  # nor what the stages noted about it
     assert by_reason["contaminated"]["facts"]["04_decontaminate"] == {
         "evidence": "humaneval/HumanEval/5 solution: cosine 0.970, 40 tokens; this alone removes the row"
     }
