@@ -38,7 +38,8 @@ REPRODUCE = $(if $(filter-out 0,$(DRY_RUN)),--dry-run) $(if $(MODEL),--model "$(
 export TOKENIZERS_PARALLELISM := false
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: help install pin-sources demo mixture teacher-local data base-model train-demo evaluate-demo eval-demo evaluate-run recipe-cards model peek \
+.PHONY: help install pin-sources demo mixture teacher-local data base-model train-demo evaluate-demo eval-demo \
+	evaluate-run recipe-cards model peek \
 	ledger harmony leaks why summary train-l7b train-cl7b train-ds67b train-octocoder merge-l7b merge-cl7b merge-ds67b \
 	merge-octocoder chat-demo chat-l7b chat-cl7b chat-ds67b chat-octocoder rebuild bench-gpu rescore compare \
 	reproduce-l7b reproduce-cl7b reproduce-ds67b reproduce-octocoder reproduce-octogeex \
