@@ -52,7 +52,7 @@ help: ## list every target
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-19s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo "  settings: SOURCES=stdlib|hub MIXTURE=$(MIXTURE) EVAL_LIMIT=$(EVAL_LIMIT) WORKERS=$(WORKERS) DRY_RUN=1 ALLOW_UNSANDBOXED=1"
 	@echo "  building: TEACHER=static|local|open|openai ENGINE=datatrove|cluster.yaml"
-	@echo "  publishing: HF_TOKEN HF_NAMESPACE TAG=v1.0.0 PUBLIC=1; download: REPO=owner/name REVISION=v1.0.0"
+	@echo "  publishing: HF_TOKEN HF_NAMESPACE TAG=v1.0.0 PUBLIC=1 RUN=build/runs/... LICENCE= WATTS= PUE=; download: REPO=owner/name REVISION=v1.0.0"
 
 install: ## make .venv with the pinned packages (a no-op when it is up to date)
 	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) is not there; apt install python3 python3-venv." >&2; exit 2; }

@@ -39,7 +39,7 @@ WEIGHTS = {
         "use-restricted",
         "its acceptable use policy goes along, its outputs may improve no other language model than Llama 2 and what "
         "is made of it, and whoever has 700 million users needs a licence from Meta.",
-        "github.com/meta-llama/llama, LICENSE, 1.b",
+        "github.com/meta-llama/llama, LICENSE, 1.b and 2",
         "Llama 2 is licensed under the LLAMA 2 Community License, Copyright (c) Meta Platforms, Inc. All Rights "
         "Reserved.",
     ),
@@ -111,7 +111,7 @@ def _terms_of_one(licence: str) -> str:
 def note_of(licence: str) -> str | None:
     """What a card must tell its reader of a licence; None of a permissive one."""
     if licence in WEIGHTS:
-        return WEIGHTS[licence].note
+        return f"{WEIGHTS[licence].note} Its text: {WEIGHTS[licence].source}."
     return {
         "non-commercial": "no commercial use.",
         "copyleft": "what is made of it stays under the same licence.",
@@ -119,10 +119,9 @@ def note_of(licence: str) -> str | None:
     }.get(licence_terms(licence))
 
 
-def notices(expressions: Iterable[str]) -> list[str]:
-    """The lines that the file NOTICE must hold."""
-    asked = sorted({p for expression in expressions for p in parts(expression) if p in WEIGHTS})
-    return [WEIGHTS[p].notice for p in asked if WEIGHTS[p].notice]
+def notices(of_the_base: str) -> list[str]:
+    """The lines that the file NOTICE must hold for the licence of a base model."""
+    return [WEIGHTS[p].notice for p in parts(of_the_base) if p in WEIGHTS and WEIGHTS[p].notice]
 
 
 def declared(licence: str, expressions: Iterable[str]) -> str:

@@ -63,7 +63,7 @@ def pack_model(
             except OSError:  # another disk
                 shutil.copy2(path, target / path.name)
         (target / "LICENSE.md").write_text(repository.render("model_license.md.jinja", facts), encoding="utf-8")
-        if lines := licences.notices(facts["licences"]):
+        if lines := licences.notices(base["licence"]):
             (target / "NOTICE").write_text("\n".join(lines) + "\n", encoding="utf-8")
         for name, path in base["licence_files"].items():
             (target / OF_THE_BASE).mkdir(exist_ok=True)

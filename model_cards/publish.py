@@ -87,7 +87,7 @@ def check_model(facts: dict[str, Any], folder: Path) -> None:
                 "pack the run again (make model)."
             )
     notice = (folder / "NOTICE").read_text(encoding="utf-8") if (folder / "NOTICE").is_file() else ""
-    for line in licences.notices(facts["licences"]):
+    for line in licences.notices(facts["base"]["licence"]):
         if line not in notice.splitlines():
             raise Refusal(f"{folder}/NOTICE lacks the line '{line}'; pack the run again (make model).")
 

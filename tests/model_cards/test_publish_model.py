@@ -158,6 +158,11 @@ def test_the_licence_of_the_base_goes_along_with_its_notice_or_nothing_is_sent(h
     assert {name: data for name, data in tree_of(folder).items() if name.startswith("base/")} == {
         "base/LICENSE.txt": b"text of LICENSE.txt", "base/USE_POLICY.md": b"text of USE_POLICY.md",
     }  # fmt: skip
+    write_json(
+        trained / "run.json", read_json(trained / "run.json") | {"data_licences": ["bigcode-openrail-m"], "key": "2"}
+    )
+    assert notice in (render.pack_model(trained, tmp_path / "hub") / "NOTICE").read_text()
+    assert len((folder / "NOTICE").read_text().splitlines()) == 1  # of the base, not of rows under such a licence
     (folder / "NOTICE").write_text("x" * len((folder / "NOTICE").read_text()))
     with pytest.raises(Refusal, match="NOTICE lacks the line"):
         push(folder)
