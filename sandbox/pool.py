@@ -15,7 +15,7 @@ from sandbox.backends import backend
 from sandbox.verdict import Job, Limits, SandboxError, Verdict
 from sandbox.worker import Worker
 
-_AHEAD = 8  # jobs in hand per worker: enough to keep them busy behind one slow sample
+_AHEAD = 32  # jobs in hand per worker: enough to keep them busy behind one slow sample
 
 _lock = threading.Lock()
 _single: dict[tuple[int, str], Worker] = {}
@@ -58,7 +58,7 @@ def close() -> None:
 def run_many(jobs: Iterable[Job], workers: int | None = None) -> Iterator[Verdict]:
     """One verdict per job, in the order of the jobs, as soon as each is known.
 
-    jobs: may be a generator; at most 8 per worker are taken ahead, also of a slow consumer. workers: None for one
+    jobs: may be a generator; at most 32 per worker are taken ahead, also of a slow consumer. workers: None for one
     per core. Raises SandboxError before the first verdict when there is no sandbox here, and what the jobs' iterator
     raises, after the verdicts on the jobs that it gave.
     """
