@@ -143,7 +143,7 @@ def judge(
             "reason": f"imports {name}, which is none of the benchmark's packages",
         }  # fmt: skip
     units = [unit for unit in units if (unit[0].task_id, unit[1]) not in foreign]
-    # the longest first, by what the reference needs: none is left for the end, when the other workers have nothing to do
+    # the longest first, by what the reference needs: none is left for the end, when other workers have nothing to do
     units.sort(key=lambda unit: -sum(known[unit[0].task_id].cpu_s) if is_plus(unit[0]) else 0.0)
     for p in chosen:
         if name := absent.get(p.task_id):
