@@ -307,7 +307,8 @@ def _finish(stage: Stage, folder: Path, run: Callable[[], object], where: str) -
     ledger = read_json(folder / stage.name / "ledger.json")
     rejected = ", ".join(f"{n} {reason}" for reason, n in ledger["rejected"].items()) or "none"
     made = f", {ledger['new']['kept']} new" if ledger["new"]["kept"] else ""
-    state = " (unchanged)" if done else ""
+    lost = ", ".join(f"{n} {reason}" for reason, n in ledger["new"]["rejected"].items())
+    state = f"{f'; new rows rejected: {lost}' if lost else ''}{' (unchanged)' if done else ''}"
     print(f"{stage.name:18} {ledger['rows_in']:>7} in, {ledger['kept']:>7} kept{made}, rejected: {rejected}{state}")
     if not ledger["kept"]:
         raise Refusal(
