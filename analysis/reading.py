@@ -13,7 +13,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import pyarrow.dataset as ds
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from artefacts import Refusal, read_json
@@ -113,12 +114,12 @@ class Artefacts:
         return [value for batch in self.columns(stage, kind, [name]) for value in batch[name]]
 
     def find(self, stage: str, kind: str, ids: set[str]) -> dict[str, dict[str, Any]]:
-        """Rows (or facts) of a stage by id."""
-        files = [str(path) for path in self.files(stage, kind)]
-        if not files or not ids:
-            return {}
-        found = ds.dataset(files).to_table(filter=ds.field("id").isin(sorted(ids)))
-        return {row["id"]: row for row in found.to_pylist()}
+        """Rows (or facts) of a stage by id; one shard at a time is in memory."""
+        wanted, found = pa.array(sorted(ids), pa.string()), {}
+        for path in self.files(stage, kind) if ids else ():
+            table = pq.read_table(path)
+            found |= {row["id"]: row for row in table.filter(pc.is_in(table["id"], wanted)).to_pylist()}
+        return found
 
     @cached_property
     def harmony(self) -> dict[str, Any] | None:
