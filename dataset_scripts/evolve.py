@@ -29,6 +29,7 @@ from artefacts import Refusal, StrictModel
 from dataset_scripts import prompts
 from dataset_scripts.alchemist import REFUSAL, words
 from dataset_scripts.facts_of_code import compile_error, has_code, language_of, python_code
+from dataset_scripts.licences import combined
 from dataset_scripts.sample import nested_sample
 from dataset_scripts.schema import make_row
 from dataset_scripts.stage import Prepared, Rows
@@ -155,7 +156,7 @@ def asks(config: Config) -> bool:
 
 
 def prepare(config: Config, rows: Rows, seed: int, where: str) -> Prepared:
-    """Choose the rows that are evolved.
+    """Choose the rows that are evolved, of those whose licences allow something to be made of them.
 
     Raises:
         Refusal: code is to be run, and there is no sandbox here.
@@ -165,11 +166,12 @@ def prepare(config: Config, rows: Rows, seed: int, where: str) -> Prepared:
             sandbox.backend()
         except sandbox.SandboxError as error:
             raise Refusal(f"{where}: 05_evolve.execute: {error}") from None
-    table = rows(["id", "source"])
-    ids, sources = table["id"].to_pylist(), table["source"].to_pylist()
-    sample = nested_sample(zip(ids, sources, strict=True), sources, config.share, seed)
+    ids, sources, terms = (column.to_pylist() for column in rows(["id", "source", "license"]).columns)
+    free = [(i, source) for i, source, licence in zip(ids, sources, terms, strict=True) if combined((licence,))]
+    sample = nested_sample(free, sources, config.share, seed)
     arguments = {"config": config, "sample": frozenset(sample), "seed": seed}
-    return Prepared(arguments, {"rows_to_evolve": len(sample)}, conversations=len(sample))
+    notes = {"rows_to_evolve": len(sample), "rows_without_derivatives": len(ids) - len(free)}
+    return Prepared(arguments, notes, conversations=len(sample))
 
 
 def conversations(

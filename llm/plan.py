@@ -10,7 +10,7 @@ from llm.answers import Answers
 from llm.budget import about_prompt_tokens, most_prompt_tokens
 from llm.conversation import Conversation, recorded
 from llm.profile import Profile
-from llm.request import Answer, Request, parse
+from llm.request import Answer, Request, parse, repair
 
 MEASURED_ANSWERS = 20  # from so many recorded answers on, their mean length replaces max_tokens
 
@@ -24,7 +24,8 @@ class Line:
         requests: requests to be sent at most, those that the ledger answers left out.
         recorded: requests that the ledger answers.
         prompt_tokens, completion_tokens: about; completions by the mean of earlier ones, else by `max_tokens`.
-        usd_about, usd_most: by these tokens; by the most that bytes can become, as the budget counts before it asks.
+        usd_about, usd_most: by these tokens; by the most that bytes can become, as the budget counts before it asks,
+            with one repair of every answer that must fit a schema; lost and failed attempts are in neither.
     """
 
     stage: str
@@ -81,6 +82,9 @@ def _add(line: Line, request: Request, profile: Profile, answers: Answers) -> No
     line.completion_tokens += completion
     line.usd_about += role.usd(prompt, completion)
     line.usd_most += role.usd(most_prompt_tokens(request.messages), role.max_tokens)
+    if request.schema is not None:  # what does not fit it is shown to the model once more, and answered again
+        again = most_prompt_tokens(repair(request, "", "")) + role.max_tokens
+        line.usd_most += role.usd(again, role.max_tokens)
 
 
 def plan_table(lines: Iterable[Line]) -> str:

@@ -1,5 +1,6 @@
 """Evolution: seeded, in rounds, every elimination named, parents kept, new rows with their descent."""
 
+import pyarrow as pa
 import pytest
 
 from artefacts import Refusal, hash_of, read_json
@@ -175,3 +176,12 @@ def test_the_plan_counts_every_round(build, server, capsys):  # noqa: F811
     build(dry_run=True, _05_evolve={"rounds": 3}, _07_recheck={})
     lines = [line.split() for line in capsys.readouterr().out.splitlines() if line.startswith("05_evolve")]
     assert [(line[1], line[3]) for line in lines] == [("evolve", "120"), ("answer", "120")] and not server.requests
+
+
+def test_nothing_is_evolved_out_of_a_row_whose_licence_forbids_it():
+    table = pa.table(
+        {"id": ["a", "b", "c"], "source": ["s"] * 3, "license": ["MIT", "CC-BY-NC-ND-4.0", "CC-BY-NC-4.0"]}
+    )
+    found = evolve.prepare(Config(rounds=1, execute=False), lambda columns: table.select(columns), 0, "here")
+    assert found.arguments["sample"] == {"a", "c"}
+    assert found.notes == {"rows_to_evolve": 2, "rows_without_derivatives": 1}

@@ -5,9 +5,10 @@ import pytest
 from artefacts import Refusal
 from llm import Answers, Client, Role, plan, plan_table
 from llm.budget import most_prompt_tokens
+from llm.request import repair
 from tests.llm.conftest import question
 from tests.llm.server import Server
-from tests.llm.test_client import rows
+from tests.llm.test_client import Echo, rows
 
 
 def dear(max_tokens: int = 10) -> dict[str, Role]:
@@ -69,6 +70,21 @@ def test_the_plan_is_what_the_run_then_asks(profile, tmp_path):
         assert len(server.requests) == 8, "a plan sends nothing"
     shown = plan_table([line])
     assert "about $" in shown and "at most $" in shown and f"{line.usd_most:.2f}" in shown
+
+
+def test_a_plan_counts_the_repair_of_every_answer_that_must_fit_a_schema(profile, tmp_path):
+    def asked(request):
+        yield request
+
+    teacher = profile("http://127.0.0.1:9/v1", roles=dear())
+    answers = Answers(tmp_path / "a.sqlite")
+    free, bound = question("q"), question("q", schema=Echo)
+    most = [
+        plan(answers, teacher, [asked(request)], lambda request: '{"echo": "q"}')[0].usd_most
+        for request in (free, bound)
+    ]
+    repaired = teacher.role("review").usd(most_prompt_tokens(repair(bound, "", "")) + 10, 10)
+    assert most[1] == pytest.approx(most[0] + repaired)
 
 
 def test_a_bill_has_a_line_per_role_and_template(profile, tmp_path):
