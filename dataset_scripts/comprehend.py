@@ -2,7 +2,7 @@
 
 reads   the kept rows of the stage before; the rejected rows of 03_clean and its findings (data filtering); the
         operations of 05_evolve (instruction evolution); rows' own tests beside 01_sources (code review)
-writes  build/<mixture>/06_comprehend/
+writes  build/<mixture>/06_comprehend/; adds verdicts on refined code to build/row_tests.jsonl
 
 The three comprehension tasks of AlchemistCoder (arXiv 2405.19265, section 2.3):
 
@@ -20,6 +20,7 @@ rejected with its reason. Rows of 03_clean were never decontaminated: 07_recheck
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
 import pyarrow as pa
@@ -32,6 +33,7 @@ from dataset_scripts.counterparts import read_accepted
 from dataset_scripts.facts_of_code import language_of
 from dataset_scripts.licences import combined
 from dataset_scripts.review_rows import Asked, rows_to_review
+from dataset_scripts.row_tests import RECORD
 from dataset_scripts.row_tests import Config as RowTests
 from dataset_scripts.sample import order
 from dataset_scripts.schema import make_row
@@ -122,6 +124,7 @@ def prepare(config: Config, rows: Rows, seed: int, where: str) -> Prepared:
     """
     name, notes = rows.stage.name, {}
     arguments: dict[str, Any] = {"config": config, "seed": seed, "pairs": {}, "questions": {}, "reviews": {}}
+    arguments["record"] = rows.build.parent / RECORD
     if config.instruction_evolution:
         size = config.instruction_evolution.max_rows
         arguments["pairs"], notes["instruction_evolution"] = evolution_task.pairs(
@@ -178,19 +181,21 @@ class _New(NamedTuple):
 
 def batch(
     columns: dict, *, config: Config, seed: int, pairs: Mapping[str, evolution_task.Pair],
-    questions: Mapping[str, filtering_task.Question], reviews: Mapping[str, Sequence[Asked]],
+    questions: Mapping[str, filtering_task.Question], reviews: Mapping[str, Sequence[Asked]], record: Path,
     profile: Profile | None = None, answers: Answers | None = None,
 ) -> dict:  # fmt: skip
     """Every row as it was, and behind it the new rows that need it.
 
     Args:
         pairs, questions, reviews: by the id of the row that the new ones stand behind.
+        record: of what rows' own tests said (`row_tests`), to which refined code's verdicts are added.
         profile, answers: of the teacher; None where nobody is asked, and the static reviewer reviews.
     """
     out: dict[str, list] = {name: [] for name in (*columns, *FACTS.names)}
     nothing = dict.fromkeys(FACTS.names)
     rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
-    reviewed = _reviewed([(row, asked) for row in rows for asked in reviews.get(row["id"], ())], profile, answers)
+    asked_about = [(row, asked) for row in rows for asked in reviews.get(row["id"], ())]
+    reviewed = _reviewed(asked_about, config.code_review, record, profile, answers)
     for row in rows:
         made = []
         if pair := pairs.get(row["id"]):
@@ -203,14 +208,24 @@ def batch(
         for each in (row | nothing, *(_row(new) | nothing | new.facts for new in made)):
             for name, value in each.items():
                 out[name].append(value)
-    sandbox.close()  # a pool's process ends without saying goodbye
     return out
 
 
 def _reviewed(
+    asked: list[tuple[dict, Asked]], config: CodeReview | None, record: Path, profile: Profile | None,
+    answers: Answers | None,
+) -> Iterator[review_task.Reviewed | None]:  # fmt: skip
+    """A review for each, whose refined code has passed the row's tests; without a teacher None for what is not
+    Python."""
+    found = list(_before_running(asked, profile, answers))
+    run = [(f, one.row or row, one.verdict, one.tests) for f, (row, one) in zip(found, asked, strict=True) if f]
+    ran = iter(review_task.after_running(run, config.row_tests if config else None, record))
+    yield from (next(ran) if f else None for f in found)
+
+
+def _before_running(
     asked: list[tuple[dict, Asked]], profile: Profile | None, answers: Answers | None
 ) -> Iterator[review_task.Reviewed | None]:
-    """A review for each; without a teacher None for what is not Python."""
     if profile is not None:
         for row, one in asked:
             target = one.row or row
@@ -265,7 +280,6 @@ def _of_review(
     asked: Asked, seat: dict, found: review_task.Reviewed, config: CodeReview, seed: int, profile: Profile | None
 ) -> _New:
     row = asked.row or seat
-    found = review_task.after_running(found, asked.verdict, asked.tests, config.row_tests)
     instruction, response = review_task.written(row, found, asked.verdict, seed)
     reason, review = found.reason, found.review
     if found.broken == 0 and not reason:

@@ -11,13 +11,14 @@ came of it, so that its response claims nothing that a reader could not know.
 import ast
 import random
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field
 
-import sandbox
 from artefacts import StrictModel
 from dataset_scripts import prompts, row_tests, static_reviewer, syntax
 from dataset_scripts.alchemist import REFUSAL
@@ -33,6 +34,7 @@ TASK, ROLE, TEMPLATE = "code_review", "review", "review"
 STATIC = "static"
 LEAST_OF_PASSED, MOST_OF_FAILED = 6, 5  # correctness that the verdict of the row's own tests allows
 MAX_SUGGESTIONS = 8
+_ENDINGS = ("exit", "quit", "_exit", "SystemExit", "abort", "kill")  # a program that exits with 0 counts as passed
 _ASKS = (
     "Review this {name} code. Give correctness and clarity from 0 to 10, say what you suggest, and write out the "
     "refined code.\n\nTask:\n{task}\n\nCode:\n{code}\n\n{run}",
@@ -237,20 +239,66 @@ def _dump(tree: ast.Module) -> str:
 
 
 def after_running(
-    reviewed: Reviewed, verdict: str | None, tests: str | None, config: row_tests.Config | None
-) -> Reviewed:
-    """The review, rejected where its refined code does not pass the row's own tests.
+    reviews: Sequence[tuple[Reviewed, Mapping[str, Any], str | None, str | None]],
+    config: row_tests.Config | None,
+    record: Path,
+) -> list[Reviewed]:
+    """The reviews, in order; one is rejected where its refined code does not pass the row's own tests.
 
     Args:
-        verdict: of the row's own code; None where it has no tests, or they were not run.
+        reviews: (review, row, what the row's own tests said or None, its tests as 01_sources keeps them).
+        record: of `row_tests`: refined code that was run before, by a build that was killed, say, is not run again.
     """
-    if reviewed.review is None or reviewed.reason or verdict is None or config is None:
-        return reviewed
-    job = row_tests.job_of(quoted(bare(reviewed.review.refined_code), "python"), tests, config)
-    if job is None:  # its asserts are gone, and with them what it was judged by
-        return Reviewed(reviewed.review, "refined_without_tests")
-    status = row_tests.status_of(job, sandbox.judge(job))
-    return reviewed if status == "ok" else Reviewed(reviewed.review, "refined_fails_tests")
+    found, jobs = [reviewed for reviewed, *_ in reviews], []
+    for number, (reviewed, row, verdict, tests) in enumerate(reviews):
+        if reviewed.review is None or reviewed.reason or verdict is None or config is None:
+            continue
+        refined = quoted(bare(reviewed.review.refined_code), "python")
+        if tests is None and not keeps_asserts(row["response"], refined):
+            found[number] = replace(reviewed, reason="refined_without_tests")
+        else:
+            jobs.append((str(number), refined, tests))
+    statuses = row_tests.judged(config, record, jobs, workers=1) if jobs else {}
+    for number, status in ((int(number), statuses.get(number, row_tests.NOT_RUN)) for number, *_ in jobs):
+        if status != "ok":
+            reason = "refined_fails_tests" if status in row_tests.FAILED else "refined_not_judged"
+            found[number] = replace(found[number], reason=reason)
+    return found
+
+
+def keeps_asserts(response: str, refined: str) -> bool:
+    """True where refined code asserts at its top level, in this order, all that the response's Python asserts there.
+
+    What is assigned at the top level and goes into an assertion is part of it: of `y = f(2); assert y == 4` nothing is
+    left where `y` is 4 from the start. Layout, messages and further assertions are free, and so is a lambda, since a
+    name that is bound to one is under test like a function. Code that ends itself where the response does not may
+    never come to its assertions.
+    """
+    before, after = python_of(response), python_of(refined)
+    if before is None or after is None or _endings(after.tree) - _endings(before.tree):
+        return False
+    names, wanted = set(), []
+    for statement in reversed(before.tree.body):
+        is_assignment = isinstance(statement, ast.Assign | ast.AnnAssign | ast.AugAssign)
+        if isinstance(statement, ast.Assert):
+            asked = statement.test
+        elif is_assignment and names & _names(statement, ast.Store) and not isinstance(statement.value, ast.Lambda):
+            asked = statement
+        else:
+            continue
+        names |= _names(asked, ast.Load)
+        wanted.insert(0, ast.dump(asked))
+    there = iter([ast.dump(s.test if isinstance(s, ast.Assert) else s) for s in after.tree.body])
+    return bool(wanted) and all(each in there for each in wanted)
+
+
+def _endings(tree: ast.Module) -> Counter[str]:
+    called = (getattr(node, "id", getattr(node, "attr", "")) for node in ast.walk(tree))
+    return Counter(name for name in called if name in _ENDINGS)
+
+
+def _names(node: ast.AST, context: type[ast.expr_context]) -> set[str]:
+    return {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, context)}
 
 
 def written(row: Mapping[str, Any], reviewed: Reviewed, verdict: str | None, seed: int) -> tuple[str, str]:

@@ -5,7 +5,8 @@ import re
 
 import pytest
 
-from dataset_scripts import evolution_task, filtering_task, review_task
+import sandbox
+from dataset_scripts import evolution_task, filtering_task, review_task, row_tests
 from dataset_scripts.counterparts import Accepted, quoted
 from dataset_scripts.filtering_task import GOOD, KINDS, Question, evidence, is_good, kind_of, like
 from dataset_scripts.review_task import Review, code_of, contradicts, fault, same_tree
@@ -243,3 +244,53 @@ def test_the_instruction_says_what_was_run_and_the_response_no_more_than_that():
         assert said in instruction and f"```python\nimport os\n{CODE}\n```" in instruction
         assert "Correctness: 10/10 (its tests pass)" in response and "1. Line 1 (F401): `os` imported but" in response
         assert response.endswith(f"```python\n{CODE}\n```")
+
+
+LIMITS = row_tests.Config(cpu_s=2.0, memory_mib=512)
+OWN = "def f(x):\n    return x + 1\n\n\ny = f(1)\nassert y == 2\nassert f(2) == 4"
+MENDED = OWN.replace("x + 1", "2 ** x")
+
+
+def ran(refined, tmp_path, response=OWN, tests=None, verdict="wrong_output"):
+    reviewed = review_task.Reviewed(review(refined_code=refined), None)
+    (found,) = review_task.after_running(
+        [(reviewed, row(response), verdict, tests)], LIMITS, tmp_path / "record.jsonl"
+    )
+    assert found.review is reviewed.review, "what was paid for is kept beside its reason"
+    return found.reason
+
+
+@pytest.mark.parametrize(
+    ("refined", "reason"),
+    [
+        (MENDED, None),
+        (f"{MENDED}, 'of two'\nz = f(3)\nassert z == 8", None),
+        (OWN, "refined_fails_tests"),
+        (OWN.replace("\nassert f(2) == 4", ""), "refined_without_tests"),
+        (OWN.replace("assert f(2) == 4", "assert True"), "refined_without_tests"),
+        (OWN.replace("f(2) == 4", "f(2) == 3"), "refined_without_tests"),
+        (OWN.replace("assert f(2)", "def check():\n    assert f(2)"), "refined_without_tests"),
+        (OWN.replace("y = f(1)", "y = 2").replace("x + 1", "x * 2"), "refined_without_tests"),
+        (OWN.replace("y = f(1)", "import sys\ny = f(1)\nsys.exit()"), "refined_without_tests"),
+        (f"import no_such_library\n{MENDED}", "refined_not_judged"),
+    ],
+)
+def test_refined_code_passes_the_asserts_of_the_code_that_was_reviewed(refined, reason, tmp_path):
+    assert ran(refined, tmp_path) == reason
+
+
+def test_a_lambda_may_become_a_function():
+    assert review_task.keeps_asserts("f = lambda x: 2 ** x\nassert f(2) == 4", MENDED)
+
+
+def test_refined_code_is_run_once_and_a_fault_of_the_machine_is_none_of_its(tmp_path, monkeypatch):
+    def broken(jobs, workers=None):
+        yield from (sandbox.Verdict("internal") for _ in jobs)
+
+    real = sandbox.run_many
+    monkeypatch.setattr(sandbox, "run_many", broken)
+    assert ran(MENDED, tmp_path) == "refined_not_judged"
+    monkeypatch.setattr(sandbox, "run_many", real)
+    assert ran(MENDED, tmp_path) is None, "tried again, since no verdict was put on record"
+    monkeypatch.setattr(sandbox, "run_many", lambda *_, **__: pytest.fail("a verdict on record is run again"))
+    assert ran(MENDED, tmp_path) is None
