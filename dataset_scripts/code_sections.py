@@ -2,16 +2,23 @@
 
     "Here:\\n```go\\nx := 1\\n```\\nDone."   ->   [Section(start=12, code="x := 1\\n", language="go")]
 
-Other than `facts_of_code.code_blocks`, which says what a response claims to be code, this loses nothing: a fence that
-was never closed runs to the end, and text without fences may be code.
+A fence ends at one of at least as many backticks, so what it quotes may hold shorter ones: a block of text (`text`,
+`markdown`, or without a tag) is looked through like the text around it. Other than `facts_of_code.code_blocks`, which
+says what a response claims to be code, this loses nothing: a fence that was never closed ends at the next one of any
+length, or at the end; a tagged fence in place of a closing one begins a new block; text without fences may be code.
 """
 
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from dataset_scripts.languages import language_name
 
 _TAG = re.compile(r"[ \t]*([\w+#.-]*)")
+_TEXT = frozenset(
+    {"text", "txt", "plaintext", "markdown", "md"}
+)  # tags of blocks that quote: what is in them may be code
+_DEPTH = 4  # blocks of text within each other that are looked through
 _LINE_OF_CODE = re.compile(r"^(?:def|class|import|from|async def|@\w)", re.MULTILINE)
 _LOOKS_LIKE_CODE = re.compile(r"\b(?:def|class|import|lambda|print|function|return)\b|=|;$", re.MULTILINE)
 
@@ -23,41 +30,67 @@ class Section(NamedTuple):
         start: first character in the text.
         code: as the text has it, indentation included.
         language: by the fence's tag, else what the caller says.
+        fenced: a block of its own; False for text that may be code.
     """
 
     start: int
     code: str
     language: str
+    fenced: bool = True
+
+
+class _Fence(NamedTuple):
+    at: int
+    ticks: int
+    tag: str
+    is_bare: bool  # nothing else stands on its line
+    line_end: int  # -1 on the last line
 
 
 def sections(text: str, language: str) -> list[Section]:
-    """Code of the text; `language` is for blocks without a tag and for text without fences."""
+    """Code of the text; `language` is for blocks without a tag, or tagged as text, and for text without fences."""
     found: list[Section] = []
-    opened = _next_fence(text, 0)
-    if opened < 0:
-        return [Section(0, text, language)]
-    while opened >= 0:
-        line_end = text.find("\n", opened)
-        if line_end < 0:
-            break
-        closed = _next_fence(text, line_end)
-        stop = len(text) if closed < 0 else text.rfind("\n", line_end, closed) + 1
-        tag = _TAG.match(text, opened + _ticks(text, opened)).group(1)
-        if code := text[line_end + 1 : stop]:
-            found.append(Section(line_end + 1, code, language_name(tag) if tag else language))
-        after = text.find("\n", closed) if closed >= 0 else -1
-        opened = _next_fence(text, after) if after >= 0 else -1
+    _look(text, 0, language, _DEPTH, found)
     return found
 
 
-def parsable(section: Section, fenced: bool) -> tuple[str, int]:
+def _look(text: str, offset: int, language: str, depth: int, found: list[Section]) -> None:
+    """Add the sections of a text that begins at `offset` of the whole."""
+    fences = _fences(text)
+    if not fences:
+        found.append(Section(offset, text, language, fenced=False))
+    number = 0
+    while number < len(fences) and fences[number].line_end >= 0:
+        opened = fences[number]
+        closed = _closing(fences, number)
+        stop = text.rfind("\n", opened.line_end, fences[closed].at) + 1 if closed < len(fences) else len(text)
+        start, tag = opened.line_end + 1, opened.tag.lower()
+        code = text[start:stop]
+        if depth and (tag in _TEXT or (not tag and "```" in code and _fences(code))):
+            _look(code, offset + start, language, depth - 1, found)
+        elif code:
+            is_named = tag and tag not in _TEXT
+            found.append(Section(offset + start, code, language_name(tag) if is_named else language))
+        number = closed + (closed < len(fences) and fences[closed].is_bare)
+
+
+def _closing(fences: Sequence[_Fence], opened: int) -> int:
+    """Number of the fence that ends a block: the next of as many backticks, else the next; behind the last without."""
+    ticks = fences[opened].ticks
+    for number in range(opened + 1, len(fences)):
+        if fences[number].ticks >= ticks:
+            return number
+    return min(opened + 1, len(fences))
+
+
+def parsable(section: Section) -> tuple[str, int]:
     """The part of a section that a parser should see, outdented, and how many lines stand before it.
 
     Text without fences is passed over (an empty string) where nothing looks like code, and begins at its first line
     of Python where there is one: "Fix this function:" is not to spoil it.
     """
     code, lines = section.code, 0
-    if not fenced:
+    if not section.fenced:
         if not _LOOKS_LIKE_CODE.search(code):
             return "", 0
         begin = _LINE_OF_CODE.search(code) if section.language == "python" else None
@@ -70,21 +103,21 @@ def parsable(section: Section, fenced: bool) -> tuple[str, int]:
     return code, lines
 
 
-def _next_fence(text: str, start: int) -> int:
-    """Place of the next three backticks with nothing but blanks before them on their line; -1 without."""
-    at = text.find("```", start)
+def _fences(text: str) -> list[_Fence]:
+    """Every three or more backticks with nothing but blanks before them on their line, and none behind."""
+    found: list[_Fence] = []
+    at = text.find("```")
     while at >= 0:
         before = at - 1
         while before >= 0 and text[before] in " \t":
             before -= 1
+        stop = at
+        while stop < len(text) and text[stop] == "`":
+            stop += 1
         if before < 0 or text[before] == "\n":
-            return at
-        at = text.find("```", at + _ticks(text, at))
-    return -1
-
-
-def _ticks(text: str, at: int) -> int:
-    stop = at
-    while stop < len(text) and text[stop] == "`":
-        stop += 1
-    return stop - at
+            line_end = text.find("\n", stop)
+            rest = text[stop : line_end if line_end >= 0 else len(text)]
+            if "`" not in rest:
+                found.append(_Fence(at, stop - at, _TAG.match(rest).group(1), not rest.strip(), line_end))
+        at = text.find("```", stop)
+    return found

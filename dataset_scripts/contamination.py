@@ -252,7 +252,7 @@ def _by_trees(index: Index, texts: Sequence[str], pieces: Pieces) -> tuple[list[
     best: dict[tuple[int, int], tuple[float, int, Span]] = {}
     outcomes = ["no_code"] * (len(texts) // 2)
     for at, section in pieces:
-        code, lines = parsable(section, fenced=len(section.code) < len(texts[at]))
+        code, lines = parsable(section)
         if not code.strip():
             continue
         language = "python" if section.language == "unknown" else section.language

@@ -259,6 +259,12 @@ def test_a_row_of_five_megabytes_is_judged(index, unit):
     assert out["reason"] == [None, "contaminated"]
 
 
+def test_quotes_within_quotes_are_looked_through_in_no_time():
+    text = "\n".join(f"{'`' * ticks}text\nx = {ticks}" for ticks in range(600, 2, -1))
+    found = sections(text, "go")
+    assert len(found) > 100 and all(text[s.start : s.start + len(s.code)] == s.code for s in found)
+
+
 def test_a_copy_inside_a_quarter_megabyte_is_found(index):
     filler = "\n".join(f"value_{n} = {n}" for n in range(15_000))
     out = judged(index, ("Do it.", f"```python\n{filler}\n{MERGE.solution}```"))
@@ -334,6 +340,12 @@ def test_one_text_of_several_benchmarks_is_one_reference_with_all_names():
         ("say ```inline``` only", [("say ```inline``` only", "go")]),
         ("  ```js\n  let a;\n  ```", [("  let a;\n", "javascript")]),
         ("```", []),
+        ("````text\nlook:\n```\nx = 1\n```\n````\nb\n", [("x = 1\n", "go")]),
+        ("``````text\nx = 1\ny\n``````\n", [("x = 1\ny\n", "go")]),
+        ("````\n```js\nlet a;\n```\nb\n````\n```\nc\n```\n", [("let a;\n", "javascript"), ("c\n", "go")]),
+        ("`````md\n````text\n```js\nlet a;\n```\n````\n`````\n", [("let a;\n", "javascript")]),
+        ("````python\nx = 1\n```\nSo.", [("x = 1\n", "python")]),
+        ("```python\nx = 1\n```js\nlet a;\n```\n", [("x = 1\n", "python"), ("let a;\n", "javascript")]),
     ],
 )
 def test_sections_are_stretches_of_the_text(text, codes):

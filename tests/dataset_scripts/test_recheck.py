@@ -1,5 +1,7 @@
 """What the project makes itself faces what the sources' rows have faced; those are left alone."""
 
+import ast
+import builtins
 import json
 
 import pyarrow.parquet as pq
@@ -7,7 +9,7 @@ import pytest
 
 from artefacts import Refusal, read_json
 from dataset_scripts import build as builder
-from dataset_scripts import clean, decontaminate, dedup, leaks, recheck, why
+from dataset_scripts import clean, decontaminate, dedup, filtering_task, leaks, recheck, why
 from dataset_scripts.commit_tokens import code_pieces
 from dataset_scripts.engine import Processes
 from dataset_scripts.schema import MADE_SOURCES, make_row, published_instruction
@@ -114,6 +116,52 @@ def test_a_new_row_faces_what_fits_it(outcomes, row, reason):
     assert outcomes[row["id"]]["reason"] == reason
     is_redacted = reason in ("secret", "email_address", "contaminated")
     assert outcomes[row["id"]]["response"] == (None if is_redacted else row["response"])
+
+
+def renamed(code):
+    """The code without comments, and with other names for everything that it defines itself."""
+    tree, names = ast.parse(code), {}
+    for node in ast.walk(tree):
+        for field in ("id", "arg", "name"):
+            name = getattr(node, field, None)
+            if name and not isinstance(node, ast.alias | ast.keyword) and name not in vars(builtins):
+                setattr(node, field, names.setdefault(name, f"v{len(names)}q"))
+        if isinstance(node, ast.FunctionDef) and ast.get_docstring(node) and len(node.body) > 1:
+            del node.body[0]
+    return ast.unparse(tree)
+
+
+FORMS = {
+    "fenced": "Here is how:\n\n```python\n{}\n```\nThen call it.\n\n```python\n# your code here\n```\n",
+    "untagged": "Here is how:\n\n```\n{}\n```\nThen call it.\n\n```python\n# your code here\n```\n",
+    "bare": "{}",
+    "bare behind a sentence": "This is how it goes:\n\n{}\n",
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_quoted_answer_is_contaminated_wherever_the_plain_one_is(form):
+    counterpart = {"instruction": "Say hello.", "response": "```python\nprint('hello')\n```", "language": "python"}
+    plain, wrapped = [], []
+    for number, problem in enumerate(humaneval.load()[:30]):
+        copied = FORMS[form].format(renamed(f"{problem.prompt}{problem.solution}"))
+        plain.append(("Solve it, please.", copied) if number % 3 else (copied, "Done."))
+        asked = filtering_task.Question(
+            "q", *plain[-1], "generation", "MIT", "python", "unclear", "placeholder_code: # x", "c", 0.5
+        )
+        wrapped.append(filtering_task.written(asked, counterpart, seed=0)[:2])
+    settings = SETTINGS.decontaminate
+    index = decontaminate.indexed(settings, decontaminate.load(settings, "x.yaml"), "x.yaml")
+    reasons = []
+    for rows in (plain, wrapped):
+        columns = {"instruction": [i for i, _ in rows], "response": [r for _, r in rows]}
+        columns |= {
+            name: [value] * len(rows) for name, value in (("language", "python"), ("source", "data_filtering"))
+        }
+        columns["id"] = [str(number) for number in range(len(rows))]
+        found = recheck.batch(columns, decontamination={"index": index, "config": settings})
+        reasons.append([reason == "contaminated" for reason in found["reason"]])
+    assert sum(reasons[0]) >= 10 and not [n for n, (a, b) in enumerate(zip(*reasons, strict=True)) if a and not b]
 
 
 def test_rows_of_sources_stay_whoever_is_the_better(outcomes, facts):

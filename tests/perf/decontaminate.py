@@ -167,7 +167,7 @@ def tree(count: int) -> None:
     codes = []
     for _, response in rows_of_code(100_000):
         for section in sections(response, "python"):
-            code, _ = parsable(section, fenced=len(section.code) < len(response))
+            code, _ = parsable(section)
             if "def " in code and len(codes) < count:
                 codes.append(code)
     index = TreeIndex(pairs, threshold)
