@@ -60,12 +60,14 @@ class Reviewed:
 
     Attributes:
         notes: what the static reviewer says of correctness, of clarity and of the refined code; of a teacher nothing.
+        left: findings of a static review that its refined code does not mend.
         broken: what a static review found; None of a teacher's.
     """
 
     review: Review | None
     reason: str | None
     notes: tuple[str, str, str] = ("", "", "")
+    left: tuple[str, ...] = ()
     broken: int | None = None
 
 
@@ -174,7 +176,8 @@ def _static_review(
     correct = static_reviewer.correctness(findings, verdict == "ok")
     clear = static_reviewer.clarity(findings, code, reading.refined)
     refined, mended = reading.refined.strip("\n"), [f for f in findings if f in reading.mended]
-    suggestions = [_suggestion(some) for some in _by_rule(findings)]
+    suggestions = [_suggestion(some) for some in _by_rule(mended)]
+    left = tuple(_suggestion(some) for some in _by_rule([f for f in findings if f not in mended]))[:MAX_SUGGESTIONS]
     if refined != code:
         suggestions = [*suggestions[: MAX_SUGGESTIONS - 1], f"Layout: {static_reviewer.layout(code, refined)}."]
     review = Review(
@@ -184,18 +187,19 @@ def _static_review(
         return Reviewed(review, "contradicts_tests")
     if syntax.first_error("python", refined):
         return Reviewed(review, "refined_does_not_compile")
-    if findings and refined == code:
+    if findings and not mended:
         return Reviewed(review, "nothing_refined")
     if not reading.mended and not same_tree(code, refined):
         return Reviewed(review, "refined_differs")
     bugs, blemishes = (sorted({f.rule for f in findings if f.is_bug is kind}) for kind in (True, False))
     blemishes += ["layout"] * bool(static_reviewer.poor_layout(code, refined))
+    blemishes = blemishes or ["layout"] * (refined != code) or bugs
     ran = "its tests pass" if verdict == "ok" else "not run"
     notes = (
         f" ({'; '.join([ran, *_against(bugs)])})", "".join(f" ({each})" for each in _against(blemishes)),
-        _of_the_refined(code, refined, len(mended), len(findings), verdict),
+        _of_the_refined(code, refined, bool(mended), verdict),
     )  # fmt: skip
-    return Reviewed(review, None, notes, len(findings))
+    return Reviewed(review, None, notes, left, len(findings))
 
 
 def _against(rules: Sequence[str]) -> list[str]:
@@ -215,14 +219,13 @@ def _suggestion(some: Sequence[static_reviewer.Finding]) -> str:
     return f"{where[0].upper()}{where[1:]} ({some[0].rule}): {some[0].text.rstrip('.')}."
 
 
-def _of_the_refined(code: str, refined: str, mended: int, found: int, verdict: str | None) -> str:
+def _of_the_refined(code: str, refined: str, mended: bool, verdict: str | None) -> str:
     if refined == code:
         return "Nothing is changed."
-    left = " The rest wants the author's judgement." if mended < found else ""
     if not mended:
-        return f"Only the layout is changed; the syntax tree is the same.{left}"
+        return "Only the layout is changed; the syntax tree is the same."
     ran = "" if verdict == "ok" else " The changed code was not run."
-    return f"What can be mended safely is mended.{left}{ran}"
+    return f"The suggestions are carried out.{ran}"
 
 
 def same_tree(one: str, other: str) -> bool:
@@ -316,5 +319,7 @@ def written(row: Mapping[str, Any], reviewed: Reviewed, verdict: str | None, see
     correct, clear, refined = reviewed.notes
     lines = [f"Correctness: {review.correctness}/10{correct}", f"Clarity: {review.clarity}/10{clear}"]
     lines += ["", "Suggestions:", *listed]
+    if reviewed.left:
+        lines += ["", "Not changed below, up to the author:", *(f"- {text}" for text in reviewed.left)]
     refined = [refined, ""] if refined else []
     return instruction, "\n".join([*lines, "", "Refined code:", *refined, quoted(bare(review.refined_code), language)])

@@ -12,7 +12,8 @@ Scores, by rule and not by judgement:
     correctness  10 where the code's own tests pass, 8 where nothing was run; 2 less for each rule of BUGS that it
                  breaks, however often; at least 1
     clarity      10; 1 less for each rule of CLARITY that it breaks, 1 less where the formatter changes more than a
-                 quarter of the lines, another 1 where it changes more than half; at least 1
+                 quarter of the lines, another 1 where it changes more than half; at least 1, and at most
+                 9 where anything is found or laid out anew
 """
 
 import difflib
@@ -168,7 +169,9 @@ def correctness(findings: Collection[Finding], tests_pass: bool) -> int:
 
 def clarity(findings: Collection[Finding], code: str, refined: str) -> int:
     """0 to 10, see the head of this file."""
-    return max(1, 10 - len({f.rule for f in findings if not f.is_bug}) - poor_layout(code, refined))
+    flawless = not findings and code.strip("\n") == refined.strip("\n")
+    lost = len({f.rule for f in findings if not f.is_bug}) + poor_layout(code, refined)
+    return 10 if flawless else max(1, 10 - max(1, lost))
 
 
 def poor_layout(code: str, refined: str) -> int:

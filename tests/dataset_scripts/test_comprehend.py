@@ -12,6 +12,7 @@ import pytest
 from artefacts import ROOT, Refusal, hash_of, read_json
 from dataset_scripts import build as builder
 from dataset_scripts import comprehend
+from dataset_scripts.review_rows import Asked
 from dataset_scripts.sources import Exchange
 from dataset_scripts.stage import read_rows
 from tests.conftest import run_module
@@ -323,6 +324,13 @@ def test_reviews_are_anchored_on_the_rows_own_tests(toy_source, build, server): 
     assert "Its tests fail (wrong output)." in kept["5"]["instruction"] and "x * x + 1" in kept["5"]["response"]
     poor = {row["id"] for row in read_rows(folder / "03_clean", "rejected").to_pylist()}
     assert set(kept["5"]["parents"]) <= poor and facts(folder)[kept["5"]["id"]]["verdict"] == "wrong_output"
+
+
+def test_failing_rows_want_a_teacher():
+    poor = {"id": "p", "instruction": "Add.", "response": "def f():\n    return 1", "language": "python"}
+    poor |= {"task": "generation", "license": "MIT", "generator": "human"}
+    asked = [(poor | {"id": "seat"}, Asked(poor, "wrong_output", None))]
+    assert [found.reason for found in comprehend._before_running(asked, None, None)] == ["needs_a_teacher"]
 
 
 def test_pairs_of_the_evolution_are_taught_in_both_forms(build, server):  # noqa: F811

@@ -246,6 +246,36 @@ def test_the_instruction_says_what_was_run_and_the_response_no_more_than_that():
         assert response.endswith(f"```python\n{CODE}\n```")
 
 
+def static(code, verdict=None):
+    given = row(code)
+    (found,) = review_task.static_reviews([given], {"r": verdict} if verdict else {}, {})
+    return found, review_task.written(given, found, verdict, 0)[1]
+
+
+RETURNS = "def f(x):\n    if x > 1:\n        return True\n    else:\n        return False"
+
+
+def test_a_static_review_that_mends_nothing_is_rejected():
+    assert static(RETURNS)[0].reason == static(RETURNS.replace("> 1", ">1"))[0].reason == "nothing_refined"
+
+
+def test_a_suggestion_is_what_the_refined_code_follows():
+    found, response = static(f"import os\n{RETURNS}")
+    assert not found.reason and len(found.review.suggestions) == 2 and found.review.suggestions[1].startswith("Layout")
+    followed, rest = response.split("Not changed below, up to the author:\n")
+    assert "Line 1 (F401)" in followed and "(SIM103)" not in followed and "- Line 3 (SIM103)" in rest
+    assert "Clarity: 8/10 (against it: F401, SIM103)" in response
+
+
+@pytest.mark.parametrize(
+    "code", [f"{CODE}\n\n\nprint(add(1,2))\nx = 1\ny = 2\nz = 3", f"import os\n\n\n{CODE}\n\n\nx = 1\ny = 2\nz = 3"]
+)
+def test_full_clarity_stands_beside_no_suggestion(code):
+    found, response = static(code, "ok")
+    assert found.review.suggestions and "Clarity: 9/10 (against it: " in response
+    assert "Clarity: 10/10\n" in static(CODE)[1]
+
+
 LIMITS = row_tests.Config(cpu_s=2.0, memory_mib=512)
 OWN = "def f(x):\n    return x + 1\n\n\ny = f(1)\nassert y == 2\nassert f(2) == 4"
 MENDED = OWN.replace("x + 1", "2 ** x")

@@ -105,5 +105,6 @@ def test_scores_stay_within_their_scale():
     many = [Finding(1, rule, "") for rule in (*BUGS, *CLARITY)]
     assert correctness(many, True) == clarity(many, "a\nb", "c\nd") == 1
     assert correctness([], True) == clarity([], "a", "a") == 10
-    assert clarity([], "a\nb\nc\nd", "x\nb\nc\nd") == 10 and clarity([], "a\nb\nc", "x\nb\nc") == 9
-    assert clarity([], "a\nb\nc", "x\ny\nc") == 8
+    assert clarity([], "a\nb\nc\nd", "x\nb\nc\nd") == 9 and clarity([], "a\nb\nc", "x\nb\nc") == 9
+    assert clarity([], "a\nb\nc", "x\ny\nc") == 8 and clarity([], "a\nb", "a\n\nb") == 9
+    assert clarity([Finding(1, "B006", "")], "a", "a") == 9, "a bug is no blemish, but something to be improved"
