@@ -134,13 +134,13 @@ def _best(rows: np.ndarray, cosines: np.ndarray) -> list[tuple[int, float]]:
     return [(int(rows[i]), float(rounded[i])) for i in order if rounded[i] > 0]
 
 
-def quoted(text: str, tag: str = "text") -> str:
-    """The text within a fence that nothing in it closes.
+def quoted(text: str, tag: str = "text", least: int = 3) -> str:
+    """The text within a fence of at least so many backticks that nothing in it closes.
 
     >>> print(quoted("x = 1", "python"))
     ```python
     x = 1
     ```
     """
-    ticks = max([2, *(len(run) for run in re.findall(r"`{3,}", text))]) + 1
+    ticks = max([least - 1, *(len(run) for run in re.findall(r"`{3,}", text))]) + 1
     return f"{'`' * ticks}{tag}\n{text.strip(chr(10))}\n{'`' * ticks}"

@@ -16,8 +16,9 @@ or of another kind (a refusal, another language, failed tests), have no one labe
 
 import random
 import re
+import statistics
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,7 +68,8 @@ _QUESTIONS = (
     "show how to do without them, by answering this one:\n\n{other}",
 )
 _TURNS = ("An answer to the second task:", "And this is how the other task can be answered:", "The other task, done:")
-MIN_SIMILARITY = 0.15  # cosine below which an accepted row is no counterpart
+MIN_SIMILARITY = 0.3  # cosine below which an accepted row is no counterpart
+_TICKS = 6  # of every quotation, so that its fence does not tell whether there are others in it
 _CUT = 80  # so many characters of what they saw do detectors quote
 _CHECKED = clean.Config(min_response_chars=40, detectors=list(detectors.DETECTORS))
 
@@ -112,9 +114,10 @@ def poor_rows(cleaned: Path) -> tuple[dict[str, list[tuple[str, str]]], Counter]
     left_out: Counter[str] = Counter()
     findings = findings_of(cleaned)
     for path in shards(cleaned, "rejected"):
-        table = pq.read_table(path, columns=["id", "reason", "instruction", "response"])
+        table = pq.read_table(path, columns=["id", "reason", "language", "instruction", "response"])
         sizes = [pc.utf8_length(table[name]).to_pylist() for name in ("instruction", "response")]
-        for row_id, reason, *chars in zip(table["id"].to_pylist(), table["reason"].to_pylist(), *sizes, strict=True):
+        for row, *chars in zip(table.to_pylist(), *sizes, strict=True):
+            row_id, reason = row["id"], row["reason"]
             kind = kind_of(findings[row_id])
             if None in chars:
                 left_out["text_withheld"] += 1
@@ -122,6 +125,10 @@ def poor_rows(cleaned: Path) -> tuple[dict[str, list[tuple[str, str]]], Counter]
                 left_out["of_another_kind" if reason not in KIND_OF else "of_two_kinds"] += 1
             elif max(chars) > MAX_CHARS:
                 left_out["too_long"] += 1
+            elif row["language"] not in ("unknown", *syntax.LANGUAGES):
+                left_out["in_another_language"] += 1
+            elif kind == "too_short" and not (asks_for_program(row["instruction"]) and is_no_code(row)):
+                left_out["short_by_nature"] += 1
             else:
                 by_kind[kind].append((row_id, next(f for f in findings[row_id] if f.startswith(f"{reason}:"))))
     return by_kind, left_out
@@ -143,11 +150,33 @@ def questions(
     texts = texts_of(cleaned, "rejected", {row_id for pairs in chosen.values() for row_id, _ in pairs})
     asked = [(kind, finding, texts[row_id]) for kind in KINDS[:-1] for row_id, finding in chosen[kind]]
     wanted = min(per_kind[GOOD], max(map(len, chosen.values())))
-    controls = like(accepted, [row for kind, _, row in asked if kind != "too_short"] or texts.values(), wanted, seed)
-    good = texts_of(source, "kept", {accepted.ids[index] for index in controls})
-    asked += [(GOOD, "", good[accepted.ids[index]]) for index in controls]
+    used: set[str] = set()
+    found = _placed(asked, accepted, used, left_out, name)
+    counts = Counter(question.kind for question in found.values())
+    wanted = min(per_kind[GOOD], statistics.median_high(counts.values()) if counts else 0)
+    models = [vars(question) for question in found.values()]
+    controls = [accepted.ids[i] for i in like(accepted, models, wanted + len(used), seed)]
+    controls = [row_id for row_id in controls if row_id not in used][:wanted]
+    good = texts_of(source, "kept", controls)
+    used |= good.keys()  # a control is no counterpart
+    found |= _placed([(GOOD, "", good[row_id]) for row_id in controls], accepted, used, left_out, name)
+    counts = Counter(question.kind for question in found.values())
+    notes = {
+        "rows": len(found), "rows_by_label": {kind: counts[kind] for kind in KINDS},
+        "short_by_label": {kind: per_kind[kind] - counts[kind] for kind in KINDS if per_kind[kind] > counts[kind]},
+        "left_out": dict(sorted(left_out.items())),
+    }  # fmt: skip
+    return found, notes
 
-    used = set(good)  # a control is no counterpart
+
+def _placed(
+    asked: Sequence[tuple[str, str, Mapping[str, Any]]],
+    accepted: Accepted,
+    used: set[str],
+    left_out: Counter,
+    name: str,
+) -> dict[str, Question]:
+    """Counterpart's id -> question, of (kind, finding, row); adds to the rows that are `used`, and to `left_out`."""
     found: dict[str, Question] = {}
     languages = [_language(row) for _, _, row in asked]
     candidates = nearest(accepted, [row["instruction"] for *_, row in asked], languages, name)
@@ -161,48 +190,75 @@ def questions(
         used.add(accepted.ids[index])
         found[accepted.ids[index]] = Question(
             row["id"], row["instruction"], row["response"], row["task"], row["license"],
-            language or accepted.languages[index], kind, finding, accepted.ids[index], similarity,
+            language, kind, finding, accepted.ids[index], similarity,
         )  # fmt: skip
-    counts = Counter(question.kind for question in found.values())
-    notes = {
-        "rows": len(found), "rows_by_label": {kind: counts[kind] for kind in KINDS},
-        "short_by_label": {kind: per_kind[kind] - counts[kind] for kind in KINDS if per_kind[kind] > counts[kind]},
-        "left_out": dict(sorted(left_out.items())),
-    }  # fmt: skip
-    return found, notes
+    return found
 
 
-def _language(row: Mapping[str, Any]) -> str | None:
+def _language(row: Mapping[str, Any]) -> str:
+    """The row's, or the one it asks for; Python where neither is known, as 04_decontaminate reads such code."""
     if row["language"] in syntax.LANGUAGES:
         return row["language"]
     asked = asked_language.asked_language(row["instruction"])
-    return asked if asked in syntax.LANGUAGES else None
+    return asked if asked in syntax.LANGUAGES else "python"
+
+
+_WRITES = re.compile(
+    r"\b(?:write|create|implement|develop|design|build|generate|construct|make|code|program|define|compose)\b"
+    r"[^.?!]{0,80}\b(?:function|program|script|class|method|algorithm|application|app|game|server|module)s?\b",
+    re.IGNORECASE,
+)
+_SHORT_THINGS = re.compile(
+    r"\A(?:what|which)\b|\?|\b(?:signature|syntax|commands?|expressions?|quer(?:y|ies)|statements?|declar\w+"
+    r"|one-?liners?|(?:one|single) line|regex\w*|formula|identify|classify|name of|tags?|selectors?)\b",
+    re.IGNORECASE,
+)
+_ELSEWHERE = re.compile(
+    r"\b(?:(?:my|no)?sql\w*|html5?|css3?|x?html|bash|shell|unix|linux|regex\w*|excel|vba|json|xml|yaml|latex|matlab|git|mongodb"
+    r"|powershell|assembly|ruby|php|swift|kotlin|scala|perl|haskell|lua|typescript|visual basic|r program\w*)\b|\bC#",
+    re.IGNORECASE,
+)
+
+
+def asks_for_program(instruction: str) -> bool:
+    """Whether a short answer is a poor one: the first lines ask for a program, function or class in so many words,
+    not for what is short by nature (a command, an expression, a fact) nor in a language outside the six.
+
+    >>> asks_for_program("Write a function that sorts."), asks_for_program("Write the syntax to declare a function.")
+    (True, False)
+    """
+    head = instruction.strip().partition("\n\n")[0][:400]
+    return bool(_WRITES.search(head)) and not _SHORT_THINGS.search(head) and not _ELSEWHERE.search(head)
+
+
+def is_no_code(row: Mapping[str, Any]) -> bool:
+    """True of a response that as a whole does not parse: short code may be all that a small task needs."""
+    return syntax.first_error(_language(row), row["response"]) is not None
 
 
 def like(accepted: Accepted, models: Collection[Mapping[str, Any]], wanted: int, seed: int) -> list[int]:
-    """Indices of accepted rows that resemble `models` in language, in having fences, and in length (by powers of two).
+    """Indices of accepted rows that resemble `models` in language, in having fences, and in length (powers of two).
 
-    So that neither tells a good answer from a poor one. Where there is none of all three, the language counts before
-    the fences; where there is none in the language, one in any will do; else the next model has its turn.
+    So that none of it tells a good answer from a poor one. The nearest length will do; where no row of the language
+    has fences, or has none, like the model, the other models come first.
     """
     buckets: dict[tuple, list[int]] = defaultdict(list)
     for index in sorted(range(len(accepted)), key=lambda i: order(accepted.ids[i], seed), reverse=True):
-        language, fenced, size = accepted.languages[index], accepted.fenced[index], accepted.chars[index].bit_length()
-        for shape in ((language, fenced, size), (language, None, size), (None, fenced, size)):
-            buckets[shape].append(index)
-    taken: dict[int, None] = {}
+        shape = (accepted.languages[index], accepted.fenced[index], accepted.chars[index].bit_length())
+        buckets[shape].append(index)
     models = sorted(models, key=lambda row: order(row["id"], seed))
-    turn = misses = 0
-    while len(taken) < wanted and misses < len(models):
-        row = models[turn % len(models)]
-        language, fenced, size = _language(row), "```" in row["response"], len(row["response"]).bit_length()
-        turn, misses = turn + 1, misses + 1
-        for shape in ((language, fenced, size), (language, None, size), (None, fenced, size)):
-            bucket = buckets[shape] if shape[:2] != (None, None) else []
-            while bucket and misses:
-                if (index := bucket.pop()) not in taken:
-                    taken[index], misses = None, 0
-    return list(taken)
+    taken: list[int] = []
+    for as_fenced in (True, False):
+        turn = misses = 0
+        while len(taken) < wanted and misses < len(models):
+            row = models[turn % len(models)]
+            fenced = ("```" in row["response"]) is as_fenced
+            size = len(row["response"]).bit_length()
+            shapes = ((_language(row), fenced, near) for near in sorted(range(24), key=lambda n: abs(n - size)))
+            bucket = next((found for shape in shapes if (found := buckets.get(shape))), None)
+            turn, misses = turn + 1, 0 if bucket else misses + 1
+            taken += [bucket.pop()] if bucket else []
+    return taken
 
 
 def is_good(row: Mapping[str, Any]) -> bool:
@@ -263,7 +319,7 @@ def written(question: Question, counterpart: Mapping[str, Any], seed: int) -> tu
     letters = dict(zip(kinds, "ABCDE", strict=True))
     options = {kind: chance.choice(_OPTIONS[kind]) for kind in KINDS}
     instruction = chance.choice(_QUESTIONS).format(
-        task=quoted(question.instruction), answer=quoted(question.response),
+        task=quoted(question.instruction, least=_TICKS), answer=quoted(question.response, least=_TICKS),
         options="\n".join(f"{letters[kind]}. {options[kind]}" for kind in kinds),
         other=counterpart["instruction"].strip(),
     )  # fmt: skip

@@ -11,7 +11,7 @@ import pytest
 
 from artefacts import ROOT, Refusal, hash_of, read_json
 from dataset_scripts import build as builder
-from dataset_scripts import comprehend
+from dataset_scripts import comprehend, filtering_task
 from dataset_scripts.review_rows import Asked
 from dataset_scripts.sources import Exchange
 from dataset_scripts.stage import read_rows
@@ -43,8 +43,8 @@ def good_rows(count):
 
 SECRET = "ghp_" + "a1B2c3D4e5F6g7H8i9J0" * 2
 BAD = [
-    ("Add the three amounts of a month in Python.", "1 2 3", "too_short"),
-    ("Count the days of the month of March in Go.", "March.", "too_short"),
+    ("Write a Python program which adds the amounts of a month.", "1 2 3", "too_short"),
+    ("Write a Go program which counts the days of March.", "March.", "too_short"),
     ("Write a Python function which adds a month.", "```python\ndef add_month(total:\n    return total\n```",
      "uncompilable"),
     ("Write a Go function which counts days.", "```go\nfunc Days(year int int {\n\treturn 5\n}\n```", "uncompilable"),
@@ -59,6 +59,11 @@ OTHERS = [
     ("Write a poem about months.", "I'm sorry, but I cannot write poems about the months of the year.", None),
     ("Log in to the server.", f"```python\ntoken = '{SECRET}'\nprint('logged in with', token)\n```", None),
 ]
+
+
+@pytest.fixture(autouse=True)
+def alike_enough(monkeypatch):
+    monkeypatch.setattr(filtering_task, "MIN_SIMILARITY", 0.15)  # a toy's few instructions have few words in common
 
 
 @pytest.fixture

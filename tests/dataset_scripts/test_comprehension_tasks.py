@@ -75,6 +75,7 @@ def test_only_findings_of_one_kind_have_a_label(findings, kind):
     assert kind_of(findings) == kind
 
 
+CODE = "def add(a, b):\n    return a + b"
 TWO_BLOCKS = "First:\n```python\nx = 1\n```\nthen:\n```python\ndef f(\n    return 1\n```"
 
 
@@ -121,9 +122,13 @@ def test_neither_place_nor_letter_tells_the_label():
         assert all(15 <= found.count(letter) <= 45 for letter in "ABCDE"), "30 each, by chance"
 
 
-def test_a_poor_answer_is_quoted_whole_whatever_fences_it_holds():
-    asked = question("uncompilable", "does_not_compile: line 1: x", TWO_BLOCKS)
-    assert f"````text\n{TWO_BLOCKS}\n````" in filtering_task.written(asked, COUNTERPART, 0)[0]
+@pytest.mark.parametrize("response", [TWO_BLOCKS, CODE, "````md\n```\nx\n```\n````"])
+def test_answers_are_quoted_whole_and_all_alike(response):
+    asked = question("uncompilable", "does_not_compile: line 1: x", response)
+    assert f"\n``````text\n{response}\n``````\n" in filtering_task.written(asked, COUNTERPART, 0)[0]
+
+
+def test_a_quotation_is_closed_by_nothing_in_it():
     assert quoted("a\n`````\nb") == "``````text\na\n`````\nb\n``````"
 
 
@@ -137,13 +142,40 @@ def test_controls_are_like_the_poor_answers_in_form_and_length():
         accepted.chars.append(chance.randrange(60, 4_000))
     poor = [row(f"```{'x' * (600 + n)}", language="java") | {"id": f"p{n}"} for n in range(10)]
     chosen = like(accepted, poor, 20, seed=0)
-    assert len(set(chosen)) == 20
-    assert all(512 <= accepted.chars[i] < 1_024 and accepted.languages[i] == "java" for i in chosen)
-    assert all(accepted.fenced[i] for i in chosen[:10]) and not all(accepted.fenced[i] for i in chosen)
-    few = like(accepted, [poor[0] | {"language": "unknown", "instruction": "Do it in Rust."}], 9, seed=0)
-    assert len(few) == 9 and all(accepted.fenced[i] for i in few), "in any language, where there is none in its own"
+    assert len(set(chosen)) == 20 and all(accepted.languages[i] == "java" and accepted.fenced[i] for i in chosen)
+    assert all(512 <= accepted.chars[i] < 1_024 for i in chosen[:10]), "the nearest length first"
+    go = row("x" * 50, language="go") | {"id": "q"}
+    mixed = like(accepted, [*poor, go], 20, seed=0)
+    assert mixed == chosen, "nothing in the language: the other models have their turn"
+    bare = [poor[0], row("x = 1", language="python") | {"id": "s"}]  # too short for any to be as short
+    forms = {(accepted.languages[i], accepted.fenced[i]) for i in like(accepted, bare, 12, seed=0)}
+    assert forms == {("java", True), ("python", False)}
+    everything = like(accepted, poor, 400, seed=0)
+    java = [i for i in range(400) if accepted.languages[i] == "java"]
+    assert sorted(everything) == java and not accepted.fenced[everything[-1]], "the other form comes last"
     assert chosen[:5] == like(accepted, poor, 5, seed=0), "nested"
     assert like(accepted, [], 5, 0) == [] == like(Accepted(), poor, 5, 0)
+
+
+@pytest.mark.parametrize(
+    ("instruction", "asks"),
+    [
+        ("Write a Python function which adds two numbers.", True),
+        ("Create a program that prints a triangle.\n\nWhich one? As SQL does.", True),
+        ("What is the syntax for declaring an integer variable?", False),
+        ("Write the syntax for declaring an integer variable in a Java program", False),
+        ("Identify the language of this code: class A {}", False),
+        ("Write a regular expression that a program can match dates with.", False),
+        ("Write code in SQL that counts users.", False),
+        ("Write a C# program that adds.", False),
+        ("Generate a shell script that lists files.", False),
+        ("Sum up what is there.", False),
+    ],
+)
+def test_a_short_answer_is_poor_where_a_program_was_asked_for(instruction, asks):
+    assert filtering_task.asks_for_program(instruction) is asks
+    assert not filtering_task.is_no_code(row("function add(a, b) { return a + b; }", language="javascript"))
+    assert filtering_task.is_no_code(row("The sum.", language="javascript"))
 
 
 @pytest.mark.parametrize(
@@ -162,8 +194,6 @@ def test_what_stands_for_good_has_passed_every_check(response, good):
 
 
 # --- code review
-
-CODE = "def add(a, b):\n    return a + b"
 
 
 def review(**changes):
