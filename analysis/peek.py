@@ -34,7 +34,7 @@ def pick(folder: Path, kind: str, column: str, choose: Callable[[list], list[int
 def excerpt(text: str | None, chars: int = CHARS) -> str:
     """The text indented, cut for the eye (not in the data) where it is long."""
     if text is None:
-        return "    (text withheld: rejected for contamination)"
+        return "    (text withheld: see its reason)"
     shown = text if len(text) <= chars else f"{text[:chars]} [... {len(text) - chars} more characters]"
     return "\n".join(f"    {line}" for line in shown.splitlines())
 

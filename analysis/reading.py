@@ -30,7 +30,7 @@ def ledgers(build: Path) -> list[dict[str, Any]]:
     """
     found = [read_json(path) for path in sorted(build.glob("[0-9][0-9]_*/ledger.json"))]
     if not found:
-        raise Refusal(f"{build}: no finished stage there; run `make mixture` first.")
+        raise Refusal(f"{build}: no finished stage there; run `make mixture MIXTURE={build.name}` first.")
     return found
 
 

@@ -149,7 +149,7 @@ def build(mixture: Path, out: Path) -> Path:
     """
     artefacts = Artefacts(mixture)
     if not artefacts.ledgers or not artefacts.manifests:
-        raise Refusal(f"{mixture}: no finished stage there; run `make mixture` first.")
+        raise Refusal(f"{mixture}: no finished stage there; run `make mixture MIXTURE={mixture.name}` first.")
     temporary = out.with_name(f".{out.name}.unfinished")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)

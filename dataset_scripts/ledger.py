@@ -57,7 +57,7 @@ def main() -> None:
     folder = parser.parse_args().build
     ledgers = [read_json(path) for path in sorted(folder.glob("[0-9][0-9]_*/ledger.json"))]
     if not ledgers:
-        raise Refusal(f"{folder}: no finished stage there; run `make mixture` first.")
+        raise Refusal(f"{folder}: no finished stage there; run `make mixture MIXTURE={folder.name}` first.")
     print(table(ledgers))
 
 

@@ -212,7 +212,7 @@ def manifest(folder: Path) -> dict[str, Any]:
     """
     found = read_json(folder / "manifest.json")
     if found is None:
-        raise Refusal(f"{folder}: this stage is not finished; run `make mixture` (or `make demo`) first.")
+        raise Refusal(f"{folder}: this stage is not finished; run `make mixture MIXTURE={folder.parent.name}` first.")
     return found
 
 

@@ -43,7 +43,7 @@ def stages(folder: Path) -> list[Path]:
     """
     found = sorted(path.parent for path in folder.glob("[0-9][0-9]_*/manifest.json"))
     if not found:
-        raise Refusal(f"{folder}: no finished stage there; run `make mixture` first.")
+        raise Refusal(f"{folder}: no finished stage there; run `make mixture MIXTURE={folder.name}` first.")
     return found
 
 

@@ -40,7 +40,7 @@ def test_the_funnel_counts_new_rows_apart(built):
 
 
 def test_an_unbuilt_mixture_is_refused(tmp_path):
-    with pytest.raises(Refusal, match="no finished stage there; run `make mixture` first"):
+    with pytest.raises(Refusal, match="no finished stage there; run `make mixture MIXTURE="):
         funnel.table(tmp_path)
     done = run_module("analysis.peek", str(tmp_path))
     assert done.returncode == 2 and done.stderr.count("\n") == 1

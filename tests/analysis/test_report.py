@@ -233,7 +233,7 @@ def test_an_earlier_report_survives_a_failure(bare, monkeypatch):
 
 
 def test_an_unbuilt_mixture_is_refused(tmp_path):
-    with pytest.raises(Refusal, match="no finished stage there; run `make mixture` first"):
+    with pytest.raises(Refusal, match="no finished stage there; run `make mixture MIXTURE="):
         report.build(tmp_path, tmp_path / "report")
 
 
