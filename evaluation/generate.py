@@ -184,13 +184,17 @@ def _vllm(model: str, prompts: Sequence[Prompt], decoding: Decoding) -> Iterator
     name, revision = pinned(model)
     engine = vllm.LLM(model=name, revision=revision, dtype=decoding.dtype, seed=decoding.seed)
     tokenizer = engine.get_tokenizer()
-    options = vllm.SamplingParams(
-        max_tokens=decoding.max_new_tokens, temperature=decoding.temperature, top_p=decoding.top_p,
-        seed=decoding.seed, stop=list(decoding.stop) or None,
-    )  # fmt: skip
+    # its seed is a request's own: with one for all, the samples of a problem would be one sample
+    options = [
+        vllm.SamplingParams(
+            max_tokens=decoding.max_new_tokens, temperature=decoding.temperature, top_p=decoding.top_p,
+            seed=decoding.seed + prompt.sample, stop=list(decoding.stop) or None,
+        )
+        for prompt in prompts
+    ]  # fmt: skip
     tokens = [{"prompt_token_ids": _text(tokenizer, prompt)} for prompt in prompts]
     for start in range(0, len(tokens), 256):  # vLLM batches by itself; this is how often the caller can keep answers
-        for offset, out in enumerate(engine.generate(tokens[start : start + 256], options)):
+        for offset, out in enumerate(engine.generate(tokens[start : start + 256], options[start : start + 256])):
             yield {start + offset: until(out.outputs[0].text, decoding.stop)}
 
 

@@ -94,9 +94,13 @@ def row(key: str, published: float, result: dict[str, Any]) -> dict[str, Any]:
     value = 100 * result.get("unweighted_mean", ours["pass_at_1"])
     error = 100 * result.get("unweighted_standard_error", ours["standard_error"])
     near = abs(value - published) <= 2 * error
+    missing = result["problems_in_benchmark"] - result["problems"]
+    verdict = "reproduced (within 2 standard errors)" if near else "NOT reproduced"
+    if missing:
+        verdict = f"no verdict: {missing} of {result['problems_in_benchmark']} problems were not scored"
     return {
         "key": key, "published": published, "ours": value, "standard_error": error, "difference": value - published,
-        "verdict": "reproduced (within 2 standard errors)" if near else "NOT reproduced",
+        "verdict": verdict,
     }  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 reads   nothing; writes nothing
 
 A test holds the sharded state and the activations against a meta-device model on a fake group of 32 ranks, tracked by
-torch's FSDPMemTracker (tests/recipes/test_memory.py).
+torch's FSDPMemTracker (tests/recipes/test_plan.py).
 """
 
 from typing import Any, Literal

@@ -85,7 +85,7 @@ def test_what_a_server_cannot_be_told_is_refused(tmp_path):
 
 
 def test_vllm_is_asked_with_our_tokens_and_refused_where_it_is_not(tiny_model, monkeypatch):
-    prompts = [generate.Prompt("one", chat=False), generate.Prompt("two", chat=True, prefix="Sure")]
+    prompts = [generate.Prompt("one", chat=False), generate.Prompt("two", chat=True, prefix="Sure", sample=1)]
     decoding = generate.Decoding(11, 4, "bfloat16", stop=("END",))
     if "vllm" not in sys.modules:
         monkeypatch.setattr(generate.importlib.util, "find_spec", lambda name: None)
@@ -115,7 +115,7 @@ def test_vllm_is_asked_with_our_tokens_and_refused_where_it_is_not(tiny_model, m
         found |= part
     assert found == {0: "1 ", 1: "2 "}
     assert seen["texts"][0] == "one" and seen["texts"][1].endswith("<|im_start|>assistant\nSure")
-    assert seen["options"]["max_tokens"] == 11 and seen["options"]["stop"] == ["END"]
+    assert [(o["max_tokens"], o["stop"], o["seed"]) for o in seen["options"]] == [(11, ["END"], 0), (11, ["END"], 1)]
     assert seen["model"] == {"model": str(tiny_model), "revision": None, "dtype": "bfloat16", "seed": 0}
 
 

@@ -98,7 +98,11 @@ def test_a_plan_says_what_a_gpu_must_hold():
 
 def test_figures_are_met_within_two_standard_errors():
     scores = {name: {"pass_at_1": p, "standard_error": 0.03} for name, p in (("base", 0.78), ("plus", 0.74))}
-    result = {"pass_at_1": 0.74, "standard_error": 0.03, "scores": scores}
+    result = {
+        "pass_at_1": 0.74, "standard_error": 0.03, "scores": scores, "problems": 164, "problems_in_benchmark": 164,
+    }  # fmt: skip
     assert reproduce.row("a", 79.9, result)["verdict"].startswith("reproduced")
+    part = reproduce.row("a", 79.9, result | {"problems": 5})["verdict"]
+    assert part == "no verdict: 159 of 164 problems were not scored"
     assert reproduce.row("a+", 75.6, result)["ours"] == pytest.approx(74)
     assert reproduce.row("a+", 81.0, result)["verdict"].startswith("NOT")
