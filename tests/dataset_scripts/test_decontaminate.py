@@ -259,6 +259,21 @@ def test_a_row_of_five_megabytes_is_judged(index, unit):
     assert out["reason"] == [None, "contaminated"]
 
 
+@pytest.mark.parametrize(
+    "response",
+    [
+        f"Answer: ```python\n{RENAMED}```",
+        f"- ```python\n{RENAMED}```",
+        f"{RENAMED}```\nThat is all.",
+        f"{RENAMED}```",
+        f"{RENAMED}\nIt prints:\n```\n[1, 2]\n```",
+    ],
+    ids=["behind words", "in a list", "opening lost", "opening lost at the end", "output fenced alone"],
+)
+def test_a_copy_beside_or_behind_an_unpaired_fence_is_found(index, response):
+    assert judged(index, ("Do it.", response))["reason"] == ["contaminated"]
+
+
 def test_quotes_within_quotes_are_looked_through_in_no_time():
     text = "\n".join(f"{'`' * ticks}text\nx = {ticks}" for ticks in range(600, 2, -1))
     found = sections(text, "go")
