@@ -233,15 +233,14 @@ def _run(
     decontamination = getattr(recipe, "04_decontaminate") if "04_decontaminate" in does else None
     if decontamination is not None:
         modules += [f"{benchmarks.__name__}.{benchmark}" for benchmark in decontamination.benchmarks]
-        inputs += [decontaminate.digest(decontamination, where), *decontaminate.inputs(decontamination)]
     if cleaning is not None and cleaning.row_tests is not None:
         # the tests stand in the facts of 01_sources, which the input's digest leaves out
         inputs.append(manifest(folder / "01_sources")["digest"])
     extra = {}
     if name == "03_clean":
         extra["checks"] = config["checks"] = _checks(folder)
-    if name == "09_mixture":
-        inputs += mixture.inputs(own)
+    if hasattr(module, "inputs"):
+        inputs += module.inputs(settings, where)
     inputs += [manifest(folder / other)["digest"] for other in _also_read(module, own)]
     key = code_key(modules, config, module.PINS, inputs)
     prepared = functools.cache(lambda: _prepare(name, key, recipe, folder, source, engine, where))

@@ -19,14 +19,13 @@ import scipy.sparse
 from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
 from tqdm import tqdm
 
-from dataset_scripts.schema import TASKS
+from dataset_scripts.schema import COMPREHENSION_TASKS
 from dataset_scripts.stage import shards
 from dataset_scripts.syntax import LANGUAGES
 
 MAX_CHARS = 8_000  # of a response, or of an instruction, that a new row may quote
 MIN_CHARS = 60  # of a response that shows how a good answer looks
-_COLUMNS = ["id", "source", "license", "generator", "language", "task"]
-_COMPREHENSION = TASKS[2:]
+_COLUMNS = ["id", "license", "language"]
 _AT_ONCE = 64  # queries multiplied with all rows at a time
 _NEAREST = 64  # rows that are looked at for one query
 _VECTORS = HashingVectorizer(
@@ -40,18 +39,15 @@ class Accepted:
     """Rows of one input that another row may quote: with code, in one of six languages, and not too long.
 
     Attributes:
-        ids, sources, licences, generators, languages, tasks: a column each.
+        ids, licences, languages: a column each.
         chars: characters of the responses.
         fenced: whether a response holds a fence.
         vectors: TF-IDF of the instructions, rows of length one.
     """
 
     ids: list[str] = field(default_factory=list)
-    sources: list[str] = field(default_factory=list)
     licences: list[str] = field(default_factory=list)
-    generators: list[str] = field(default_factory=list)
     languages: list[str] = field(default_factory=list)
-    tasks: list[str] = field(default_factory=list)
     chars: list[int] = field(default_factory=list)
     fenced: list[bool] = field(default_factory=list)
     vectors: scipy.sparse.csr_matrix | None = None
@@ -69,13 +65,13 @@ def read_accepted(source: Path, name: str) -> Accepted:
         name: on the progress bar.
     """
     found, counts = Accepted(), []
-    columns = (found.ids, found.sources, found.licences, found.generators, found.languages, found.tasks)
+    columns = (found.ids, found.licences, found.languages)
     files = shards(source)
     for path in tqdm(files, desc=f"{name}: accepted rows", unit=" shards", leave=False, disable=None, delay=2):
-        table = pq.read_table(path, columns=[*_COLUMNS, "instruction", "response"])
+        table = pq.read_table(path, columns=[*_COLUMNS, "task", "instruction", "response"])
         table = table.append_column("chars", pc.utf8_length(table["response"]))
         fits = pc.is_in(table["language"], pc.cast(list(LANGUAGES), "string"))
-        fits = pc.and_(fits, pc.invert(pc.is_in(table["task"], pc.cast(list(_COMPREHENSION), "string"))))
+        fits = pc.and_(fits, pc.invert(pc.is_in(table["task"], pc.cast(list(COMPREHENSION_TASKS), "string"))))
         fits = pc.and_(fits, pc.greater_equal(table["chars"], MIN_CHARS))
         for length in (table["chars"], pc.utf8_length(table["instruction"])):
             fits = pc.and_(fits, pc.less_equal(length, MAX_CHARS))

@@ -157,18 +157,14 @@ def load(config: Config, where: str) -> list[references.Reference]:
     return references.load(config.benchmarks, Path(config.folder) if config.folder else None, config.parts, where)
 
 
-def digest(config: Config, where: str) -> str:
-    """Key of the references: a benchmark whose file changed makes the stage anew."""
-    return references.digest(load(config, where))
-
-
-def inputs(config: Config) -> list[str]:
-    """What shapes the stage's output besides PINS: the packages behind a model's vectors.
+def inputs(config: Config, where: str) -> list[str]:
+    """What shapes the stage's output besides its rows: the references, and the packages behind a model's vectors.
 
     Raises:
-        Refusal: one of them is not installed.
+        Refusal: a benchmark cannot be loaded, or one of the packages is not installed.
     """
-    return [] if config.embedding == "tfidf" else code_cosine.model_versions()
+    packages = [] if config.embedding == "tfidf" else code_cosine.model_versions()
+    return [*packages, references.digest(load(config, where))]
 
 
 def prepare(config: Config, rows: ReadColumns, seed: int, where: str) -> Prepared:

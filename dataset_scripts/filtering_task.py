@@ -149,7 +149,6 @@ def questions(
     }
     texts = texts_of(cleaned, "rejected", {row_id for pairs in chosen.values() for row_id, _ in pairs})
     asked = [(kind, finding, texts[row_id]) for kind in KINDS[:-1] for row_id, finding in chosen[kind]]
-    wanted = min(per_kind[GOOD], max(map(len, chosen.values())))
     used: set[str] = set()
     found = _placed(asked, accepted, used, left_out, name)
     counts = Counter(question.kind for question in found.values())

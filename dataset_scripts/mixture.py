@@ -101,7 +101,7 @@ def check_left_out(config: Config, rows: pa.Table, where: str) -> None:
         raise Refusal(f"{where}: 09_mixture leaves every row out; take a name away.")
 
 
-def inputs(config: Config) -> list[str]:
+def inputs(config: Config, where: str) -> list[str]:
     """Digests of the files that this stage reads besides its input."""
     return [] if config.cpd_scores is None else [sha256_of_file(Path(config.cpd_scores))]
 

@@ -76,6 +76,11 @@ def check(named: list[str], where: str) -> None:
         )
 
 
+def inputs(settings: Settings, where: str) -> list[str]:
+    """See `decontaminate.inputs`."""
+    return decontaminate.inputs(settings.decontaminate, where) if settings.decontaminate else []
+
+
 def is_new(source: str) -> bool:
     """True of rows that the project made: nobody has looked at them before this stage."""
     return source in CHECKS_OF

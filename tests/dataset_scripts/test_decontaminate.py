@@ -554,7 +554,7 @@ def test_a_model_that_is_killed_is_one_sentence(monkeypatch):
 
 def test_without_sentence_transformers_one_sentence_says_what_to_install(monkeypatch):
     monkeypatch.setattr(code_cosine, "MODEL_PACKAGES", ("sentence-transformers-of-nobody",))
-    for look in (lambda: model_index(monkeypatch), lambda: decontaminate.inputs(config(embedding=MODEL))):
+    for look in (lambda: model_index(monkeypatch), lambda: decontaminate.inputs(config(embedding=MODEL), "toy.yaml")):
         with pytest.raises(Refusal, match="requirements-extras.txt, or write embedding: tfidf"):
             look()
 
