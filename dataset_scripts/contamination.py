@@ -9,6 +9,8 @@
 Pure: rows in, evidence out. `decontaminate` decides.
 """
 
+import itertools
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
@@ -26,6 +28,7 @@ from dataset_scripts.tree_distance import TreeIndex
 Signal = Literal["ngram", "cosine", "tree"]
 FIELDS = ("instruction", "response")
 BLOCK_CHARS = 1_000_000  # of text that is tokenised at once: about 100 MB of arrays
+MOST_CHARS_CUT = 100_000  # of code with errors that is cut into its definitions, each of which is parsed again
 
 
 class Span(NamedTuple):
@@ -97,7 +100,7 @@ class Index:
 def build_index(references: Sequence[Reference], bounds: Bounds, model: tuple[str, str] | None, where: str) -> Index:
     """Make the references ready; `model` is (name, revision), None for TF-IDF."""
     references = list(references)
-    is_code = np.array([r.part == "solution" for r in references], bool)
+    is_code = np.array([r.is_code for r in references], bool)
     words_at, code_at = np.flatnonzero(~is_code), np.flatnonzero(is_code)
     solutions = [references[i] for i in code_at]
     signed_words = code_tokens.words([references[i].signature for i in words_at])
@@ -168,10 +171,13 @@ def compare(
     for first, last in _blocks([len(i) + len(r) for i, r in zip(instructions, responses, strict=True)]):
         texts = [t for pair in zip(instructions[first:last], responses[first:last], strict=True) for t in pair]
         pieces = [(at, s) for at, text in enumerate(texts) for s in sections(text, languages[first + at // 2])]
+        functions, came_of_it = _functions(index, last - first, pieces)
+        inside = _inside_blocks(functions, pieces)
         plain, blind = code_tokens.code([section.code for _, section in pieces])
-        found = [*_by_ngrams(index, texts, pieces, plain), *_by_cosine(index, pieces, blind)]
-        by_tree, came_of_it = _by_trees(index, texts, pieces)
-        found = sorted([*found, *by_tree], key=lambda e: (e.row, e.signal, e.reference))
+        _, blind_inside = code_tokens.code([section.code for _, section in inside])
+        by_cosine = _by_cosine(index, [*pieces, *inside], _joined(blind, blind_inside, len(pieces)))
+        found = [*_by_ngrams(index, texts, pieces, plain), *by_cosine, *_by_trees(index, functions)]
+        found = sorted(found, key=lambda e: (e.row, e.signal, e.reference))
         evidence += [replace(e, row=first + e.row) for e in found]
         outcomes += came_of_it
     return evidence, outcomes
@@ -192,6 +198,13 @@ def _blocks(sizes: Sequence[int]) -> list[tuple[int, int]]:
 Pieces = Sequence[tuple[int, Section]]
 
 
+def _joined(tokens: Tokens, more: Tokens, texts: int) -> Tokens:
+    """Tokens of `texts` texts, then of others behind them."""
+    columns = [(tokens.hashes, more.hashes), (tokens.text, more.text + np.int32(texts)), (tokens.start, more.start),
+               (tokens.end, more.end)]  # fmt: skip
+    return Tokens(*map(np.concatenate, columns))
+
+
 def _by_ngrams(index: Index, texts: Sequence[str], pieces: Pieces, plain: Tokens) -> list[Evidence]:
     row_of_text = np.arange(len(texts)) // 2
     words = index.words.overlaps(code_tokens.words(texts), row_of_text, index.bounds.share)
@@ -209,7 +222,7 @@ def located(index: Index, evidence: Evidence, instruction: str, response: str, l
     if evidence.signal != "ngram":
         return evidence
     texts = (instruction, response)
-    if index.references[evidence.reference].part == "solution":
+    if index.references[evidence.reference].is_code:
         pieces = [(at, section) for at in (0, 1) for section in sections(texts[at], language)]
         tokens, _ = code_tokens.code([section.code for _, section in pieces])
         places = [(at, section.start) for at, section in pieces]
@@ -248,40 +261,103 @@ def _whole(at: int, section: Section) -> Span:
 OUTCOMES = ("no_code", "other_language", "not_parsable", "too_small", "compared")
 
 
-def _by_trees(index: Index, texts: Sequence[str], pieces: Pieces) -> tuple[list[Evidence], list[str]]:
-    best: dict[tuple[int, int], tuple[float, int, Span]] = {}
-    outcomes = ["no_code"] * (len(texts) // 2)
+class Function(NamedTuple):
+    """A function of a row, or code without any; what stands around it in its block is not to hide it.
+
+    Attributes:
+        at: see Pieces.
+        section: its own stretch of the text.
+        tree: None where it cannot be parsed.
+    """
+
+    at: int
+    section: Section
+    tree: syntax_trees.Tree | None
+
+
+def _functions(index: Index, rows: int, pieces: Pieces) -> tuple[list[Function], list[str]]:
+    """The functions of the pieces, in the languages that references have trees in; an outcome for each row."""
+    functions: list[Function] = []
+    outcomes = ["no_code"] * rows
     for at, section in pieces:
         code, lines = parsable(section)
         if not code.strip():
             continue
         language = "python" if section.language == "unknown" else section.language
-        found = syntax_trees.trees(language, code) if language in index.trees else None
-        big = [tree for tree in found or () if len(tree) >= index.bounds.min_tree_nodes]
+        found: list[Function] = []
+        begins = _line_begins(section.code)
+        for first, count, trees in _parsed(language, code) if language in index.trees else ():
+            if trees is None:
+                found.append(Function(at, _lines(section, begins, lines + first, lines + first + count - 1), None))
+            for tree in trees or ():
+                before = lines + first - 1
+                stretch = _lines(section, begins, before + tree.first_line, before + tree.last_line)
+                found.append(Function(at, stretch, tree))
+        sizes = [len(function.tree) for function in found if function.tree is not None]
         outcome = (
             "other_language" if language not in index.trees
-            else "not_parsable" if found is None
-            else "compared" if big
+            else "not_parsable" if found and not sizes
+            else "compared" if max(sizes, default=0) >= index.bounds.min_tree_nodes
             else "too_small"
         )  # fmt: skip
         outcomes[at // 2] = max(outcomes[at // 2], outcome, key=OUTCOMES.index)
-        for tree in big:
-            for near in index.trees[language].near(tree):
-                pair = (at // 2, near.reference)
-                if pair not in best or near.distance < best[pair][0]:
-                    span = _lines(at, section, lines + tree.first_line, lines + tree.last_line)
-                    best[pair] = (near.distance, near.size, span)
-    evidence = [
+        functions += found
+    return functions, outcomes
+
+
+def _parsed(language: str, code: str) -> list[tuple[int, int, list[syntax_trees.Tree] | None]]:
+    """(first line, lines, trees) of the code: whole where it can be parsed, else cut before every definition at the
+    margin, so that an error in one function does not hide the others."""
+    whole = syntax_trees.trees(language, code)
+    if whole is not None or len(code) > MOST_CHARS_CUT:
+        return [(1, code.count("\n") + 1, whole)]
+    cuts = [0, *(found.start() for found in _DEFINITION.finditer(code) if found.start()), len(code)]
+    parts, line = [], 1
+    for start, stop in itertools.pairwise(cuts):
+        part = code[start:stop].rstrip()
+        if part and len(cuts) > 2:
+            parts.append((line, part.count("\n") + 1, syntax_trees.trees(language, part)))
+        line += code.count("\n", start, stop)
+    return parts or [(1, line, None)]
+
+
+# the beginning of a definition that nothing encloses, in six languages
+_DEFINITION = re.compile(
+    r"^(?:(?:async |export |pub |public |private |static |const )*(?:def|class|function|func|fn|impl|struct)\b"
+    r"|template\b|(?:public|private|static)\b|[A-Za-z_][\w:<>,&* ]*\([^;\n]*\)[ \t]*\{)",
+    re.MULTILINE,
+)
+
+
+def _inside_blocks(functions: Sequence[Function], pieces: Pieces) -> list[tuple[int, Section]]:
+    """Functions that other code surrounds: what cosine has not compared yet."""
+    compared = {(at, section.code.strip()) for at, section in pieces}
+    return [(f.at, f.section) for f in functions if (f.at, f.section.code.strip()) not in compared]
+
+
+def _by_trees(index: Index, functions: Sequence[Function]) -> list[Evidence]:
+    best: dict[tuple[int, int], tuple[float, int, Span]] = {}
+    for at, section, tree in functions:
+        if tree is None or len(tree) < index.bounds.min_tree_nodes:
+            continue
+        language = "python" if section.language == "unknown" else section.language
+        for near in index.trees[language].near(tree):
+            pair = (at // 2, near.reference)
+            if pair not in best or near.distance < best[pair][0]:
+                best[pair] = (near.distance, near.size, _whole(at, section))
+    return [
         Evidence(row, "tree", int(index.code_at[reference]), distance, size, (span,))
         for (row, reference), (distance, size, span) in best.items()
     ]
-    return evidence, outcomes
 
 
-def _lines(at: int, section: Section, first: int, last: int) -> Span:
-    """The lines `first` to `last` (from 1) of a section."""
-    begins = [0]
-    while len(begins) <= last and (newline := section.code.find("\n", begins[-1])) >= 0:
-        begins.append(newline + 1)
-    begins.append(len(section.code))
-    return Span(FIELDS[at % 2], section.start + begins[first - 1], section.start + begins[min(last, len(begins) - 1)])
+def _line_begins(code: str) -> list[int]:
+    """Where each line of the code begins, and its end."""
+    begins = [0, *(found.end() for found in re.finditer("\n", code))]
+    return begins if begins[-1] == len(code) else [*begins, len(code)]
+
+
+def _lines(section: Section, begins: list[int], first: int, last: int) -> Section:
+    """The lines `first` to `last` (from 1) of a section, as a section; `begins` as `_line_begins` has them."""
+    start, stop = begins[first - 1], begins[min(last, len(begins) - 1)]
+    return section._replace(start=section.start + start, code=section.code[start:stop])

@@ -21,7 +21,7 @@ from typing import Annotated, Any, Literal
 import pyarrow as pa
 from pydantic import Field, PositiveInt
 
-from artefacts import StrictModel
+from artefacts import StrictModel, hash_of
 from dataset_scripts import code_cosine, contamination, references
 from dataset_scripts.contamination import Bounds, Evidence, Index
 from dataset_scripts.stage import Prepared, ReadColumns
@@ -35,7 +35,8 @@ EVIDENCE = pa.struct(
     {
         "signal": pa.string(),
         "part": pa.string(),
-        "problem": pa.string(),
+        "reference": pa.string(),  # `Reference.key`: its text is in benchmark_items.parquet (`leaks`)
+        "problems": pa.list_(pa.string()),  # what the names stand for: `humaneval/5`
         "names": pa.list_(pa.string()),  # benchmark/item of everybody who has this text
         "score": pa.float64(),
         "size": pa.int64(),
@@ -127,14 +128,14 @@ def _two_kinds(found: Found, index: Index) -> Iterable[int]:
     return _both(
         (piece.reference, piece.signal == "ngram", place)
         for place, piece in found
-        if index.references[piece.reference].part == "solution"
+        if index.references[piece.reference].is_code
     )
 
 
 def _two_sides(found: Found, index: Index) -> Iterable[int]:
     """Of each problem whose solution is found, and its prompt or tests."""
     parts = ((place, index.references[piece.reference]) for place, piece in found)
-    return _both((reference.problem, reference.part == "solution", place) for place, reference in parts)
+    return _both((problem, of.is_code, place) for place, of in parts for problem in of.problems)
 
 
 def _both(found: Iterable[tuple[Hashable, bool, int]]) -> Iterable[int]:
@@ -154,7 +155,11 @@ def load(config: Config, where: str) -> list[references.Reference]:
     Raises:
         Refusal: a benchmark is unknown or cannot be loaded, or there is nothing to compare with.
     """
-    return references.load(config.benchmarks, Path(config.folder) if config.folder else None, config.parts, where)
+    return references.load(config.benchmarks, folder_of(config), config.parts, where)
+
+
+def folder_of(config: Config) -> Path | None:
+    return Path(config.folder) if config.folder else None
 
 
 def inputs(config: Config, where: str) -> list[str]:
@@ -164,7 +169,8 @@ def inputs(config: Config, where: str) -> list[str]:
         Refusal: a benchmark cannot be loaded, or one of the packages is not installed.
     """
     packages = [] if config.embedding == "tfidf" else code_cosine.model_versions()
-    return [*packages, references.digest(load(config, where))]
+    coverage = references.coverage(config.benchmarks, folder_of(config), where)
+    return [*packages, hash_of(coverage), references.digest(load(config, where))]
 
 
 def prepare(config: Config, rows: ReadColumns, seed: int, where: str) -> Prepared:
@@ -175,7 +181,12 @@ def prepare(config: Config, rows: ReadColumns, seed: int, where: str) -> Prepare
     """
     found = load(config, where)
     index = indexed(config, found, where)
-    notes = {"problems": references.problems(found), "digest": references.digest(found), **index.notes}
+    notes = {
+        "problems": references.problems(found),
+        "coverage": references.coverage(config.benchmarks, folder_of(config), where),
+        "digest": references.digest(found),
+        **index.notes,
+    }
     return Prepared({"index": index, "config": config}, notes)
 
 
@@ -250,7 +261,8 @@ def described(evidence: Evidence, index: Index, decides: str | None) -> dict[str
     return {
         "signal": evidence.signal,
         "part": reference.part,
-        "problem": reference.problem,
+        "reference": reference.key,
+        "problems": list(reference.problems),
         "names": ["/".join(name) for name in reference.names],
         "score": round(evidence.score, 4),
         "size": evidence.size,

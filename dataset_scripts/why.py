@@ -147,7 +147,7 @@ def told(folder: Path, row_id: str) -> Iterator[str]:
     for step in said:
         yield f"  {step.stage:18} {'kept' if step.reason is None else 'rejected: ' + step.reason}"
         if step.stage in leaks.STAGES and step.facts.get("evidence"):
-            known = leaks.known_references(folder)
+            known = leaks.benchmark_items(folder / step.stage)
             lines = "\n".join(leaks.beside(step.facts["evidence"], row, known))
             yield textwrap.indent(lines, " " * 19)
             continue

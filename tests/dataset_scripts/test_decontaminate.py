@@ -343,7 +343,7 @@ def test_one_text_of_several_benchmarks_is_one_reference_with_all_names():
         references.add(found, benchmark, problem, "solution")
     (reference,) = found.values()
     assert reference.names == (("humaneval", "HumanEval/1"), ("humaneval_x", "Python/1"))
-    assert reference.problem == "humaneval/1"
+    assert reference.problems == ("humaneval/1",)
 
 
 @pytest.mark.parametrize(
