@@ -68,7 +68,8 @@ class Bounds:
         ngram_tokens: N.
         share: least share of a reference.
         min_code_tokens: shorter code has no embedding worth comparing.
-        cosine: least cosine.
+        cosine: least cosine of a whole piece of code.
+        inside_cosine: least cosine of a function that other code of its piece surrounds.
         min_tree_nodes: smaller trees are alike by chance.
         tree_distance: largest normalised distance.
     """
@@ -77,6 +78,7 @@ class Bounds:
     share: float
     min_code_tokens: int
     cosine: float
+    inside_cosine: float
     min_tree_nodes: int
     tree_distance: float
 
@@ -174,8 +176,7 @@ def compare(
         functions, came_of_it = _functions(index, last - first, pieces)
         inside = _inside_blocks(functions, pieces)
         plain, blind = code_tokens.code([section.code for _, section in pieces])
-        _, blind_inside = code_tokens.code([section.code for _, section in inside])
-        by_cosine = _by_cosine(index, [*pieces, *inside], _joined(blind, blind_inside, len(pieces)))
+        by_cosine = _by_cosine(index, pieces, blind, inside)
         found = [*_by_ngrams(index, texts, pieces, plain), *by_cosine, *_by_trees(index, functions)]
         found = sorted(found, key=lambda e: (e.row, e.signal, e.reference))
         evidence += [replace(e, row=first + e.row) for e in found]
@@ -196,13 +197,6 @@ def _blocks(sizes: Sequence[int]) -> list[tuple[int, int]]:
 
 # Below, texts[2 * row] is a row's instruction and texts[2 * row + 1] its response; a piece is (text, section of it).
 Pieces = Sequence[tuple[int, Section]]
-
-
-def _joined(tokens: Tokens, more: Tokens, texts: int) -> Tokens:
-    """Tokens of `texts` texts, then of others behind them."""
-    columns = [(tokens.hashes, more.hashes), (tokens.text, more.text + np.int32(texts)), (tokens.start, more.start),
-               (tokens.end, more.end)]  # fmt: skip
-    return Tokens(*map(np.concatenate, columns))
 
 
 def _by_ngrams(index: Index, texts: Sequence[str], pieces: Pieces, plain: Tokens) -> list[Evidence]:
@@ -234,12 +228,18 @@ def located(index: Index, evidence: Evidence, instruction: str, response: str, l
     return replace(evidence, spans=tuple(spans))
 
 
-def _by_cosine(index: Index, pieces: Pieces, blind: Tokens) -> list[Evidence]:
-    similar = index.cosine.similar([section.code for _, section in pieces], blind, index.bounds.cosine - 1e-9)
-    best: dict[tuple[int, int], tuple[float, int]] = {}
-    for piece, reference, cosine in zip(*(column.tolist() for column in similar), strict=True):
-        pair = (pieces[piece][0] // 2, reference)
-        best[pair] = max(best.get(pair, (0.0, piece)), (cosine, piece))
+def _by_cosine(index: Index, pieces: Pieces, blind: Tokens, inside: Pieces) -> list[Evidence]:
+    _, blind_inside = code_tokens.code([section.code for _, section in inside])
+    best: dict[tuple[int, int], tuple[float, Span]] = {}
+    for some, tokens, at_least in (
+        (pieces, blind, index.bounds.cosine),
+        (inside, blind_inside, index.bounds.inside_cosine),
+    ):
+        similar = index.cosine.similar([section.code for _, section in some], tokens, at_least - 1e-9)
+        for piece, reference, cosine in zip(*(column.tolist() for column in similar), strict=True):
+            pair = (some[piece][0] // 2, reference)
+            if pair not in best or cosine > best[pair][0]:
+                best[pair] = (cosine, _whole(*some[piece]))
     return [
         Evidence(
             row,
@@ -247,9 +247,9 @@ def _by_cosine(index: Index, pieces: Pieces, blind: Tokens) -> list[Evidence]:
             int(index.code_at[reference]),
             cosine,
             int(index.blind_sizes[reference]),
-            (_whole(*pieces[piece]),),
+            (span,),
         )  # fmt: skip
-        for (row, reference), (cosine, piece) in best.items()
+        for (row, reference), (cosine, span) in best.items()
     ]
 
 

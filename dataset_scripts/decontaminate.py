@@ -79,6 +79,8 @@ class Config(StrictModel):
     parts: list[references.Part] = list(references.PARTS)
     ngram_tokens: Annotated[int, Field(ge=3)]  # N; signs do not count
     embedding: Literal["tfidf"] | Model = "tfidf"
+    # of a function that other code of its block surrounds: a block has several, which may resemble something by chance
+    min_function_cosine: Share = 0.975
     alone: Thresholds
     agreeing: Thresholds | None = None  # without it, signals that agree prove no more than one
     together: Thresholds
@@ -210,6 +212,7 @@ def bounds(config: Config) -> Bounds:
         share=min(t.min_share for t in every) * (1 - TOLERANCE),
         min_code_tokens=min(t.min_code_tokens for t in every),
         cosine=min(t.min_cosine for t in every) * (1 - TOLERANCE),
+        inside_cosine=config.min_function_cosine,
         min_tree_nodes=min(t.min_tree_nodes for t in every),
         tree_distance=max(t.max_tree_distance for t in every) * (1 + TOLERANCE),
     )

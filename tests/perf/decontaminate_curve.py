@@ -106,7 +106,7 @@ def main() -> None:
     rows = planted_and_real(arguments.seed, arguments.originals)
     by_n = {}
     for n in TOKENS if "ngram" in arguments.tables else TOKENS[:1]:
-        bounds = Bounds(n, min(SHARES), min(CODE_TOKENS), min(COSINES), min(TREE_NODES), max(DISTANCES))
+        bounds = Bounds(n, min(SHARES), min(CODE_TOKENS), min(COSINES), min(COSINES), min(TREE_NODES), max(DISTANCES))
         by_n[n] = measured(rows, bounds)
     if "ngram" in arguments.tables:
         print(head("N, share", list(rows)))
