@@ -92,6 +92,7 @@ class Index:
     words: NgramIndex
     code: NgramIndex
     cosine: TfidfIndex | ModelIndex
+    cosine_inside: TfidfIndex | ModelIndex  # of each solution's function alone, without the imports around it
     trees: dict[str, TreeIndex]
     words_at: np.ndarray  # int64, index into references of each of the words' references
     code_at: np.ndarray
@@ -116,13 +117,17 @@ def build_index(references: Sequence[Reference], bounds: Bounds, model: tuple[st
     programs = [r.program for r in solutions]
     _, blind = code_tokens.code(programs)
     sizes = np.bincount(blind.text, minlength=len(programs))
-    cosine = (
-        TfidfIndex(programs, blind, bounds.min_code_tokens)
-        if model is None
-        else ModelIndex(*model, programs, blind, bounds.min_code_tokens, where)
-    )
+
+    def embedded(codes: Sequence[str], blind: Tokens) -> TfidfIndex | ModelIndex:
+        if model is None:
+            return TfidfIndex(codes, blind, bounds.min_code_tokens)
+        return ModelIndex(*model, codes, blind, bounds.min_code_tokens, where)
+
+    cosine = embedded(programs, blind)
+    functions = [_only_function(r) for r in solutions]
+    cosine_inside = embedded(functions, code_tokens.code(functions)[1])
     trees, no_tree = _tree_indices(solutions, bounds)
-    index = Index(references, bounds, words, code, cosine, trees, words_at, code_at, sizes)
+    index = Index(references, bounds, words, code, cosine, cosine_inside, trees, words_at, code_at, sizes)
 
     def named(words: Sequence[int], code: Sequence[int]) -> list[str]:
         return [references[i].name for i in (*words_at[list(words)], *code_at[list(code)])]
@@ -142,6 +147,15 @@ def build_index(references: Sequence[Reference], bounds: Bounds, model: tuple[st
 def _split(tokens: Tokens, texts: int) -> list[np.ndarray]:
     """Hashes of each text apart."""
     return np.split(tokens.hashes, np.searchsorted(tokens.text, np.arange(1, texts))) if texts else []
+
+
+def _only_function(reference: Reference) -> str:
+    """The function of a solution that defines one; else the whole program."""
+    found = syntax_trees.trees(reference.language, reference.program) or []
+    tree = syntax_trees.named(found, reference.program, reference.entry_point)
+    if tree is None or any(not tree.first_line <= t.first_line <= t.last_line <= tree.last_line for t in found):
+        return reference.program
+    return "\n".join(reference.program.split("\n")[tree.first_line - 1 : tree.last_line])
 
 
 def _tree_indices(solutions: Sequence[Reference], bounds: Bounds) -> tuple[dict[str, TreeIndex], list[int]]:
@@ -231,11 +245,11 @@ def located(index: Index, evidence: Evidence, instruction: str, response: str, l
 def _by_cosine(index: Index, pieces: Pieces, blind: Tokens, inside: Pieces) -> list[Evidence]:
     _, blind_inside = code_tokens.code([section.code for _, section in inside])
     best: dict[tuple[int, int], tuple[float, Span]] = {}
-    for some, tokens, at_least in (
-        (pieces, blind, index.bounds.cosine),
-        (inside, blind_inside, index.bounds.inside_cosine),
+    for embeddings, some, tokens, at_least in (
+        (index.cosine, pieces, blind, index.bounds.cosine),
+        (index.cosine_inside, inside, blind_inside, index.bounds.inside_cosine),
     ):
-        similar = index.cosine.similar([section.code for _, section in some], tokens, at_least - 1e-9)
+        similar = embeddings.similar([section.code for _, section in some], tokens, at_least - 1e-9)
         for piece, reference, cosine in zip(*(column.tolist() for column in similar), strict=True):
             pair = (some[piece][0] // 2, reference)
             if pair not in best or cosine > best[pair][0]:

@@ -21,7 +21,7 @@ from typing import Annotated, Any, Literal
 import pyarrow as pa
 from pydantic import Field, PositiveInt
 
-from artefacts import StrictModel, hash_of
+from artefacts import Refusal, StrictModel, hash_of
 from dataset_scripts import code_cosine, contamination, references
 from dataset_scripts.contamination import Bounds, Evidence, Index
 from dataset_scripts.stage import Prepared, ReadColumns
@@ -65,10 +65,12 @@ class Thresholds(StrictModel):
 
 
 class Model(StrictModel):
-    """A sentence-transformers model of the Hub."""
+    """A sentence-transformers model of the Hub, or of a folder."""
 
     model: str
-    revision: str = Field(pattern=r"^[0-9a-f]{40}$")  # a commit: a branch may move under a finished build
+    # a commit, as a branch may move under a finished build; None of a folder, whose content stands for it
+    revision: str | None = Field(default=None, pattern=r"^[0-9a-f]{40}$")
+    otherwise: Literal["tfidf"] | None = None  # where it cannot be had: this; without it the build is refused
 
 
 class Config(StrictModel):
@@ -170,7 +172,7 @@ def inputs(config: Config, where: str) -> list[str]:
     Raises:
         Refusal: a benchmark cannot be loaded, or one of the packages is not installed.
     """
-    packages = [] if config.embedding == "tfidf" else code_cosine.model_versions()
+    packages = [] if (model := chosen(config, where)[0]) is None else [*model, *code_cosine.model_versions()]
     coverage = references.coverage(config.benchmarks, folder_of(config), where)
     return [*packages, hash_of(coverage), references.digest(load(config, where))]
 
@@ -188,8 +190,30 @@ def prepare(config: Config, rows: ReadColumns, seed: int, where: str) -> Prepare
         "coverage": references.coverage(config.benchmarks, folder_of(config), where),
         "digest": references.digest(found),
         **index.notes,
+        "embedding": chosen(config, where)[1],
     }
     return Prepared({"index": index, "config": config}, notes)
+
+
+def chosen(config: Config, where: str) -> tuple[tuple[str, str] | None, str]:
+    """Model and revision (the digest of a folder), None for TF-IDF; and what the result says of it.
+
+    Raises:
+        Refusal: a model of the Hub has no revision, or one in a folder has; see `code_cosine.model_versions`.
+    """
+    asked = config.embedding
+    if asked == "tfidf":
+        return None, code_cosine.TfidfIndex.name
+    if Path(asked.model).is_dir() is (asked.revision is not None):
+        raise Refusal(
+            f"{where}: 04_decontaminate.embedding: {asked.model} is "
+            + ("a folder, whose content stands for its revision; leave the revision out." if asked.revision
+               else "no folder here, so it is a model of the Hub; state the revision, 40 hex digits of a commit.")
+        )  # fmt: skip
+    model = (asked.model, asked.revision or code_cosine.folder_digest(Path(asked.model)))
+    if asked.otherwise and (why := code_cosine.why_absent(*model)):
+        return None, f"{code_cosine.TfidfIndex.name}, in place of {model[0]}@{model[1]} ({why})"
+    return model, f"{model[0]}@{model[1]}"
 
 
 _INDICES: dict[tuple, Index] = {}  # of this process: the same references serve 04_decontaminate and 07_recheck
@@ -197,7 +221,7 @@ _INDICES: dict[tuple, Index] = {}  # of this process: the same references serve 
 
 def indexed(config: Config, found: list[references.Reference], where: str) -> Index:
     """The index of the references under this configuration, built once."""
-    model = None if config.embedding == "tfidf" else (config.embedding.model, config.embedding.revision)
+    model, _ = chosen(config, where)
     key = (references.digest(found), bounds(config), model)
     if key not in _INDICES:
         _INDICES[key] = contamination.build_index(found, key[1], model, where)

@@ -27,6 +27,7 @@ import pyarrow.parquet as pq
 
 from artefacts import Refusal, command_line, read_json, write_bytes, write_json
 from dataset_scripts import decontaminate, references
+from dataset_scripts.secrets import holds_credential
 from dataset_scripts.stage import manifest, parquet_bytes
 
 STAGE = "04_decontaminate"
@@ -146,6 +147,11 @@ def markdown(leaks: dict[str, Any]) -> str:
     )
 
 
+def coverage(build: Path) -> dict[str, dict[str, Any]]:
+    """What the rows of a built mixture were compared with: see `references.coverage`."""
+    return manifest(build / STAGE)["notes"]["coverage"]
+
+
 def compared_with(coverage: dict[str, dict[str, Any]]) -> str:
     """What rows were compared with, and what of it was not at hand, in words.
 
@@ -212,6 +218,9 @@ def beside(
         yield from _indented(item["program"] if piece["signal"] != "ngram" else item["text"])
         for name in dict.fromkeys(span["field"] for span in piece["spans"]):
             yield f"  {name} of the row:"
+            if holds_credential(text[name]):
+                yield "    (text withheld: it holds a credential)"
+                continue
             yield from _indented(marked(text[name], [s for s in piece["spans"] if s["field"] == name]))
 
 

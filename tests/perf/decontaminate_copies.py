@@ -1,12 +1,13 @@
 """Planted copies found, and real rows flagged, by the rule of recipes/mixtures/demo.yaml.
 
-    REAL_DATA_DIR=... python -m tests.perf.decontaminate_copies chosen|held_out|diluted [--seed 0] [--only "DS-1000: prompt"]
+    REAL_DATA_DIR=... python -m tests.perf.decontaminate_copies chosen|held_out|diluted [--seed 0]
+    ... --only "DS-1000: prompt"           groups whose name holds this
     ... --model NAME --revision COMMIT     by a model's cosine in place of TF-IDF's, before a mixture pins it
 
 chosen    the copies that thresholds were read off, and all real rows, against HumanEval and MBPP
 held_out  copies that nothing was chosen on (decontaminate_held_out.py), against all seven benchmarks
 
-diluted   solutions alone, each in one block with other functions of real rows, by how many; against all seven benchmarks
+diluted   solutions alone, each in one block with other functions of real rows, against all seven benchmarks
 
 A copy counts as found when a piece of evidence of its own item removes it; what else its row resembles does not count.
 The last two columns part the copies by their size: code tokens of the solution, words of a prompt that is alone.
