@@ -155,7 +155,8 @@ def _only_function(reference: Reference) -> str:
     tree = syntax_trees.named(found, reference.program, reference.entry_point)
     if tree is None or any(not tree.first_line <= t.first_line <= t.last_line <= tree.last_line for t in found):
         return reference.program
-    return "\n".join(reference.program.split("\n")[tree.first_line - 1 : tree.last_line])
+    function = "\n".join(reference.program.split("\n")[tree.first_line - 1 : tree.last_line])
+    return reference.program if function.strip() == reference.program.strip() else function
 
 
 def _tree_indices(solutions: Sequence[Reference], bounds: Bounds) -> tuple[dict[str, TreeIndex], list[int]]:
