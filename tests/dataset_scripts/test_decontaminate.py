@@ -378,9 +378,9 @@ def test_other_functions_of_its_block_do_not_hide_a_renamed_copy(around, imports
     originals = "\n\n".join(around)
     out = judged(found, ("Do it.", f"```python\n{block}```"), ("Do it.", f"```python\n{originals}```"))
     assert out["reason"] == ["contaminated", None]
+    assert {piece["signal"] for piece in out["evidence"][0]} == {"cosine", "tree"}
     for piece in out["evidence"][0]:
         (span,) = piece["spans"]
-        assert piece["signal"] in ("cosine", "tree")
         assert f"```python\n{block}```"[span["start"] : span["end"]].strip() == RENAMED.strip()
 
 
