@@ -4,7 +4,8 @@ Two embeddings, one interface (`similar`). The result of a stage says which was 
 
     TfidfIndex   1-, 2- and 3-grams of blind code tokens, weighted by how rare they are among the references; needs
                  no download. A copy with other names, literals, comments or layout is the same vector.
-    ModelIndex   a sentence-transformers model of code from the Hub, pinned by revision; reads names too.
+    ModelIndex   a sentence-transformers model of code, pinned by its revision on the Hub or by the content of its
+                 folder; reads names too.
 
 Both compute (rows x references) in blocks, so memory does not grow with the number of rows.
 
@@ -28,7 +29,7 @@ import numpy as np
 import scipy.sparse
 from sklearn.feature_extraction.text import TfidfTransformer
 
-from artefacts import ROOT, Refusal, hash_of, write_bytes
+from artefacts import ROOT, Refusal, hash_of, sha256_of_file, write_bytes
 from dataset_scripts.code_tokens import Tokens, ngram_hashes
 
 _BUCKET_BITS = 20  # n-grams are told apart by this much of their hash: about 30,000 occur in 4,000 solutions
@@ -149,15 +150,12 @@ def _none() -> Similar:
 def reference_vectors(model: str, revision: str, codes: Sequence[str], where: str) -> np.ndarray:
     """float32 `[codes, width]`, each of length 1: out of CACHE, else embedded and kept there.
 
-    A file that is damaged, or that other versions of the libraries made, is made anew. A model in a folder is not
-    pinned by its revision, so its vectors are not kept.
+    A file that is damaged, or that other versions of the libraries made, is made anew.
 
     Raises:
         Refusal: see `model_versions` and `embedded`.
     """
     made_by, path = " ".join(model_versions()), CACHE / f"{hash_of([model, revision, *codes])[:32]}.npz"
-    if Path(model).is_dir():
-        return _embedded_apart(model, revision, codes, where)
     if path.is_file():
         try:
             return _read_vectors(path, len(codes), made_by)
@@ -183,6 +181,42 @@ def model_versions() -> list[str]:
             f"04_decontaminate.embedding names a model, but {error.name} is not installed; "
             "pip install -r requirements-extras.txt, or write embedding: tfidf."
         ) from None
+
+
+@functools.cache
+def why_absent(model: str, revision: str) -> str | None:
+    """Why a model cannot be had here: its library is not installed, or the Hub does not answer; None where it can.
+
+    A name or revision that the Hub does not know is no reason: that is a mistake, and loading it says so.
+    """
+    try:
+        model_versions()
+    except Refusal:
+        why = "sentence-transformers is not installed"
+    else:
+        if Path(model).is_dir() or _hub_gives(model, revision):
+            return None
+        why = "the Hub does not answer"
+    print(f"warning: {model}@{revision}: {why}; code is compared by TF-IDF in its place.", file=sys.stderr)
+    return why
+
+
+def _hub_gives(model: str, revision: str) -> bool:
+    import httpx2  # the client of huggingface_hub 2.x
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+
+    try:
+        hf_hub_download(model, "config.json", revision=revision)
+    except (LocalEntryNotFoundError, OfflineModeIsEnabled, httpx2.TransportError, OSError) as error:
+        return isinstance(error, HfHubHTTPError)  # it did answer
+    return True
+
+
+def folder_digest(folder: Path) -> str:
+    """Digest of the names and bytes of all files of a model's folder."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return hash_of([[str(path.relative_to(folder)), sha256_of_file(path)] for path in files])[:40]
 
 
 def _read_vectors(path: Path, count: int, made_by: str) -> np.ndarray:
@@ -238,7 +272,8 @@ def _load_model(model: str, revision: str, where: str) -> Any:
 
     torch.set_num_threads(1)  # workers are many already; and one forked from a threaded parent would wait for ever
     try:
-        return SentenceTransformer(model, revision=revision, trust_remote_code=False)
+        pinned = None if Path(model).is_dir() else revision
+        return SentenceTransformer(model, revision=pinned, trust_remote_code=False)
     except (OSError, ValueError) as error:
         said = str(error).strip().split("\n")[0][:200]
         raise Refusal(

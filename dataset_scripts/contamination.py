@@ -9,6 +9,8 @@
 Pure: rows in, evidence out. `decontaminate` decides.
 """
 
+import itertools
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
@@ -26,6 +28,7 @@ from dataset_scripts.tree_distance import TreeIndex
 Signal = Literal["ngram", "cosine", "tree"]
 FIELDS = ("instruction", "response")
 BLOCK_CHARS = 1_000_000  # of text that is tokenised at once: about 100 MB of arrays
+MOST_CHARS_CUT = 100_000  # of code with errors that is cut into its definitions, each of which is parsed again
 
 
 class Span(NamedTuple):
@@ -65,7 +68,8 @@ class Bounds:
         ngram_tokens: N.
         share: least share of a reference.
         min_code_tokens: shorter code has no embedding worth comparing.
-        cosine: least cosine.
+        cosine: least cosine of a whole piece of code.
+        inside_cosine: least cosine of a function that other code of its piece surrounds.
         min_tree_nodes: smaller trees are alike by chance.
         tree_distance: largest normalised distance.
     """
@@ -74,6 +78,7 @@ class Bounds:
     share: float
     min_code_tokens: int
     cosine: float
+    inside_cosine: float
     min_tree_nodes: int
     tree_distance: float
 
@@ -87,6 +92,7 @@ class Index:
     words: NgramIndex
     code: NgramIndex
     cosine: TfidfIndex | ModelIndex
+    cosine_inside: TfidfIndex | ModelIndex  # of each solution's function alone, without the imports around it
     trees: dict[str, TreeIndex]
     words_at: np.ndarray  # int64, index into references of each of the words' references
     code_at: np.ndarray
@@ -97,7 +103,7 @@ class Index:
 def build_index(references: Sequence[Reference], bounds: Bounds, model: tuple[str, str] | None, where: str) -> Index:
     """Make the references ready; `model` is (name, revision), None for TF-IDF."""
     references = list(references)
-    is_code = np.array([r.part == "solution" for r in references], bool)
+    is_code = np.array([r.is_code for r in references], bool)
     words_at, code_at = np.flatnonzero(~is_code), np.flatnonzero(is_code)
     solutions = [references[i] for i in code_at]
     signed_words = code_tokens.words([references[i].signature for i in words_at])
@@ -111,13 +117,17 @@ def build_index(references: Sequence[Reference], bounds: Bounds, model: tuple[st
     programs = [r.program for r in solutions]
     _, blind = code_tokens.code(programs)
     sizes = np.bincount(blind.text, minlength=len(programs))
-    cosine = (
-        TfidfIndex(programs, blind, bounds.min_code_tokens)
-        if model is None
-        else ModelIndex(*model, programs, blind, bounds.min_code_tokens, where)
-    )
+
+    def embedded(codes: Sequence[str], blind: Tokens) -> TfidfIndex | ModelIndex:
+        if model is None:
+            return TfidfIndex(codes, blind, bounds.min_code_tokens)
+        return ModelIndex(*model, codes, blind, bounds.min_code_tokens, where)
+
+    cosine = embedded(programs, blind)
+    functions = [_only_function(r) for r in solutions]
+    cosine_inside = embedded(functions, code_tokens.code(functions)[1])
     trees, no_tree = _tree_indices(solutions, bounds)
-    index = Index(references, bounds, words, code, cosine, trees, words_at, code_at, sizes)
+    index = Index(references, bounds, words, code, cosine, cosine_inside, trees, words_at, code_at, sizes)
 
     def named(words: Sequence[int], code: Sequence[int]) -> list[str]:
         return [references[i].name for i in (*words_at[list(words)], *code_at[list(code)])]
@@ -137,6 +147,16 @@ def build_index(references: Sequence[Reference], bounds: Bounds, model: tuple[st
 def _split(tokens: Tokens, texts: int) -> list[np.ndarray]:
     """Hashes of each text apart."""
     return np.split(tokens.hashes, np.searchsorted(tokens.text, np.arange(1, texts))) if texts else []
+
+
+def _only_function(reference: Reference) -> str:
+    """The function of a solution that defines one; else the whole program."""
+    found = syntax_trees.trees(reference.language, reference.program) or []
+    tree = syntax_trees.named(found, reference.program, reference.entry_point)
+    if tree is None or any(not tree.first_line <= t.first_line <= t.last_line <= tree.last_line for t in found):
+        return reference.program
+    function = "\n".join(reference.program.split("\n")[tree.first_line - 1 : tree.last_line])
+    return reference.program if function.strip() == reference.program.strip() else function
 
 
 def _tree_indices(solutions: Sequence[Reference], bounds: Bounds) -> tuple[dict[str, TreeIndex], list[int]]:
@@ -168,10 +188,12 @@ def compare(
     for first, last in _blocks([len(i) + len(r) for i, r in zip(instructions, responses, strict=True)]):
         texts = [t for pair in zip(instructions[first:last], responses[first:last], strict=True) for t in pair]
         pieces = [(at, s) for at, text in enumerate(texts) for s in sections(text, languages[first + at // 2])]
+        functions, came_of_it = _functions(index, last - first, pieces)
+        inside = _inside_blocks(functions, pieces)
         plain, blind = code_tokens.code([section.code for _, section in pieces])
-        found = [*_by_ngrams(index, texts, pieces, plain), *_by_cosine(index, pieces, blind)]
-        by_tree, came_of_it = _by_trees(index, texts, pieces)
-        found = sorted([*found, *by_tree], key=lambda e: (e.row, e.signal, e.reference))
+        by_cosine = _by_cosine(index, pieces, blind, inside)
+        found = [*_by_ngrams(index, texts, pieces, plain), *by_cosine, *_by_trees(index, functions)]
+        found = sorted(found, key=lambda e: (e.row, e.signal, e.reference))
         evidence += [replace(e, row=first + e.row) for e in found]
         outcomes += came_of_it
     return evidence, outcomes
@@ -209,7 +231,7 @@ def located(index: Index, evidence: Evidence, instruction: str, response: str, l
     if evidence.signal != "ngram":
         return evidence
     texts = (instruction, response)
-    if index.references[evidence.reference].part == "solution":
+    if index.references[evidence.reference].is_code:
         pieces = [(at, section) for at in (0, 1) for section in sections(texts[at], language)]
         tokens, _ = code_tokens.code([section.code for _, section in pieces])
         places = [(at, section.start) for at, section in pieces]
@@ -221,12 +243,18 @@ def located(index: Index, evidence: Evidence, instruction: str, response: str, l
     return replace(evidence, spans=tuple(spans))
 
 
-def _by_cosine(index: Index, pieces: Pieces, blind: Tokens) -> list[Evidence]:
-    similar = index.cosine.similar([section.code for _, section in pieces], blind, index.bounds.cosine - 1e-9)
-    best: dict[tuple[int, int], tuple[float, int]] = {}
-    for piece, reference, cosine in zip(*(column.tolist() for column in similar), strict=True):
-        pair = (pieces[piece][0] // 2, reference)
-        best[pair] = max(best.get(pair, (0.0, piece)), (cosine, piece))
+def _by_cosine(index: Index, pieces: Pieces, blind: Tokens, inside: Pieces) -> list[Evidence]:
+    _, blind_inside = code_tokens.code([section.code for _, section in inside])
+    best: dict[tuple[int, int], tuple[float, Span]] = {}
+    for embeddings, some, tokens, at_least in (
+        (index.cosine, pieces, blind, index.bounds.cosine),
+        (index.cosine_inside, inside, blind_inside, index.bounds.inside_cosine),
+    ):
+        similar = embeddings.similar([section.code for _, section in some], tokens, at_least - 1e-9)
+        for piece, reference, cosine in zip(*(column.tolist() for column in similar), strict=True):
+            pair = (some[piece][0] // 2, reference)
+            if pair not in best or cosine > best[pair][0]:
+                best[pair] = (cosine, _whole(*some[piece]))
     return [
         Evidence(
             row,
@@ -234,9 +262,9 @@ def _by_cosine(index: Index, pieces: Pieces, blind: Tokens) -> list[Evidence]:
             int(index.code_at[reference]),
             cosine,
             int(index.blind_sizes[reference]),
-            (_whole(*pieces[piece]),),
+            (span,),
         )  # fmt: skip
-        for (row, reference), (cosine, piece) in best.items()
+        for (row, reference), (cosine, span) in best.items()
     ]
 
 
@@ -248,40 +276,103 @@ def _whole(at: int, section: Section) -> Span:
 OUTCOMES = ("no_code", "other_language", "not_parsable", "too_small", "compared")
 
 
-def _by_trees(index: Index, texts: Sequence[str], pieces: Pieces) -> tuple[list[Evidence], list[str]]:
-    best: dict[tuple[int, int], tuple[float, int, Span]] = {}
-    outcomes = ["no_code"] * (len(texts) // 2)
+class Function(NamedTuple):
+    """A function of a row, or code without any; what stands around it in its block is not to hide it.
+
+    Attributes:
+        at: see Pieces.
+        section: its own stretch of the text.
+        tree: None where it cannot be parsed.
+    """
+
+    at: int
+    section: Section
+    tree: syntax_trees.Tree | None
+
+
+def _functions(index: Index, rows: int, pieces: Pieces) -> tuple[list[Function], list[str]]:
+    """The functions of the pieces, in the languages that references have trees in; an outcome for each row."""
+    functions: list[Function] = []
+    outcomes = ["no_code"] * rows
     for at, section in pieces:
         code, lines = parsable(section)
         if not code.strip():
             continue
         language = "python" if section.language == "unknown" else section.language
-        found = syntax_trees.trees(language, code) if language in index.trees else None
-        big = [tree for tree in found or () if len(tree) >= index.bounds.min_tree_nodes]
+        found: list[Function] = []
+        begins = _line_begins(section.code)
+        for first, count, trees in _parsed(language, code) if language in index.trees else ():
+            if trees is None:
+                found.append(Function(at, _lines(section, begins, lines + first, lines + first + count - 1), None))
+            for tree in trees or ():
+                before = lines + first - 1
+                stretch = _lines(section, begins, before + tree.first_line, before + tree.last_line)
+                found.append(Function(at, stretch, tree))
+        sizes = [len(function.tree) for function in found if function.tree is not None]
         outcome = (
             "other_language" if language not in index.trees
-            else "not_parsable" if found is None
-            else "compared" if big
+            else "not_parsable" if found and not sizes
+            else "compared" if max(sizes, default=0) >= index.bounds.min_tree_nodes
             else "too_small"
         )  # fmt: skip
         outcomes[at // 2] = max(outcomes[at // 2], outcome, key=OUTCOMES.index)
-        for tree in big:
-            for near in index.trees[language].near(tree):
-                pair = (at // 2, near.reference)
-                if pair not in best or near.distance < best[pair][0]:
-                    span = _lines(at, section, lines + tree.first_line, lines + tree.last_line)
-                    best[pair] = (near.distance, near.size, span)
-    evidence = [
+        functions += found
+    return functions, outcomes
+
+
+def _parsed(language: str, code: str) -> list[tuple[int, int, list[syntax_trees.Tree] | None]]:
+    """(first line, lines, trees) of the code: whole where it can be parsed, else cut before every definition at the
+    margin, so that an error in one function does not hide the others."""
+    whole = syntax_trees.trees(language, code)
+    if whole is not None or len(code) > MOST_CHARS_CUT:
+        return [(1, code.count("\n") + 1, whole)]
+    cuts = [0, *(found.start() for found in _DEFINITION.finditer(code) if found.start()), len(code)]
+    parts, line = [], 1
+    for start, stop in itertools.pairwise(cuts):
+        part = code[start:stop].rstrip()
+        if part and len(cuts) > 2:
+            parts.append((line, part.count("\n") + 1, syntax_trees.trees(language, part)))
+        line += code.count("\n", start, stop)
+    return parts or [(1, line, None)]
+
+
+# the beginning of a definition that nothing encloses, in six languages
+_DEFINITION = re.compile(
+    r"^(?:(?:async |export |pub |public |private |static |const )*(?:def|class|function|func|fn|impl|struct)\b"
+    r"|template\b|(?:public|private|static)\b|[A-Za-z_][\w:<>,&* ]*\([^;\n]*\)[ \t]*\{)",
+    re.MULTILINE,
+)
+
+
+def _inside_blocks(functions: Sequence[Function], pieces: Pieces) -> list[tuple[int, Section]]:
+    """Functions that other code surrounds: what cosine has not compared yet."""
+    compared = {(at, section.code.strip()) for at, section in pieces}
+    return [(f.at, f.section) for f in functions if (f.at, f.section.code.strip()) not in compared]
+
+
+def _by_trees(index: Index, functions: Sequence[Function]) -> list[Evidence]:
+    best: dict[tuple[int, int], tuple[float, int, Span]] = {}
+    for at, section, tree in functions:
+        if tree is None or len(tree) < index.bounds.min_tree_nodes:
+            continue
+        language = "python" if section.language == "unknown" else section.language
+        for near in index.trees[language].near(tree):
+            pair = (at // 2, near.reference)
+            if pair not in best or near.distance < best[pair][0]:
+                best[pair] = (near.distance, near.size, _whole(at, section))
+    return [
         Evidence(row, "tree", int(index.code_at[reference]), distance, size, (span,))
         for (row, reference), (distance, size, span) in best.items()
     ]
-    return evidence, outcomes
 
 
-def _lines(at: int, section: Section, first: int, last: int) -> Span:
-    """The lines `first` to `last` (from 1) of a section."""
-    begins = [0]
-    while len(begins) <= last and (newline := section.code.find("\n", begins[-1])) >= 0:
-        begins.append(newline + 1)
-    begins.append(len(section.code))
-    return Span(FIELDS[at % 2], section.start + begins[first - 1], section.start + begins[min(last, len(begins) - 1)])
+def _line_begins(code: str) -> list[int]:
+    """Where each line of the code begins, and its end."""
+    begins = [0, *(found.end() for found in re.finditer("\n", code))]
+    return begins if begins[-1] == len(code) else [*begins, len(code)]
+
+
+def _lines(section: Section, begins: list[int], first: int, last: int) -> Section:
+    """The lines `first` to `last` (from 1) of a section, as a section; `begins` as `_line_begins` has them."""
+    start, stop = begins[first - 1], begins[min(last, len(begins) - 1)]
+    return section._replace(start=section.start + start, code=section.code[start:stop])

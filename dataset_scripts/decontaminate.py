@@ -21,7 +21,7 @@ from typing import Annotated, Any, Literal
 import pyarrow as pa
 from pydantic import Field, PositiveInt
 
-from artefacts import StrictModel
+from artefacts import Refusal, StrictModel, hash_of
 from dataset_scripts import code_cosine, contamination, references
 from dataset_scripts.contamination import Bounds, Evidence, Index
 from dataset_scripts.stage import Prepared, ReadColumns
@@ -35,7 +35,8 @@ EVIDENCE = pa.struct(
     {
         "signal": pa.string(),
         "part": pa.string(),
-        "problem": pa.string(),
+        "reference": pa.string(),  # `Reference.key`: its text is in benchmark_items.parquet (`leaks`)
+        "problems": pa.list_(pa.string()),  # what the names stand for: `humaneval/5`
         "names": pa.list_(pa.string()),  # benchmark/item of everybody who has this text
         "score": pa.float64(),
         "size": pa.int64(),
@@ -64,10 +65,12 @@ class Thresholds(StrictModel):
 
 
 class Model(StrictModel):
-    """A sentence-transformers model of the Hub."""
+    """A sentence-transformers model of the Hub, or of a folder."""
 
     model: str
-    revision: str = Field(pattern=r"^[0-9a-f]{40}$")  # a commit: a branch may move under a finished build
+    # a commit, as a branch may move under a finished build; None of a folder, whose content stands for it
+    revision: str | None = Field(default=None, pattern=r"^[0-9a-f]{40}$")
+    otherwise: Literal["tfidf"] | None = None  # where it cannot be had: this; without it the build is refused
 
 
 class Config(StrictModel):
@@ -78,6 +81,8 @@ class Config(StrictModel):
     parts: list[references.Part] = list(references.PARTS)
     ngram_tokens: Annotated[int, Field(ge=3)]  # N; signs do not count
     embedding: Literal["tfidf"] | Model = "tfidf"
+    # of a function that other code of its block surrounds: a block has several, which may resemble something by chance
+    min_function_cosine: Share = 0.975
     alone: Thresholds
     agreeing: Thresholds | None = None  # without it, signals that agree prove no more than one
     together: Thresholds
@@ -127,14 +132,14 @@ def _two_kinds(found: Found, index: Index) -> Iterable[int]:
     return _both(
         (piece.reference, piece.signal == "ngram", place)
         for place, piece in found
-        if index.references[piece.reference].part == "solution"
+        if index.references[piece.reference].is_code
     )
 
 
 def _two_sides(found: Found, index: Index) -> Iterable[int]:
     """Of each problem whose solution is found, and its prompt or tests."""
     parts = ((place, index.references[piece.reference]) for place, piece in found)
-    return _both((reference.problem, reference.part == "solution", place) for place, reference in parts)
+    return _both((problem, of.is_code, place) for place, of in parts for problem in of.problems)
 
 
 def _both(found: Iterable[tuple[Hashable, bool, int]]) -> Iterable[int]:
@@ -154,7 +159,11 @@ def load(config: Config, where: str) -> list[references.Reference]:
     Raises:
         Refusal: a benchmark is unknown or cannot be loaded, or there is nothing to compare with.
     """
-    return references.load(config.benchmarks, Path(config.folder) if config.folder else None, config.parts, where)
+    return references.load(config.benchmarks, folder_of(config), config.parts, where)
+
+
+def folder_of(config: Config) -> Path | None:
+    return Path(config.folder) if config.folder else None
 
 
 def inputs(config: Config, where: str) -> list[str]:
@@ -163,8 +172,9 @@ def inputs(config: Config, where: str) -> list[str]:
     Raises:
         Refusal: a benchmark cannot be loaded, or one of the packages is not installed.
     """
-    packages = [] if config.embedding == "tfidf" else code_cosine.model_versions()
-    return [*packages, references.digest(load(config, where))]
+    packages = [] if (model := chosen(config, where)[0]) is None else [*model, *code_cosine.model_versions()]
+    coverage = references.coverage(config.benchmarks, folder_of(config), where)
+    return [*packages, hash_of(coverage), references.digest(load(config, where))]
 
 
 def prepare(config: Config, rows: ReadColumns, seed: int, where: str) -> Prepared:
@@ -175,8 +185,35 @@ def prepare(config: Config, rows: ReadColumns, seed: int, where: str) -> Prepare
     """
     found = load(config, where)
     index = indexed(config, found, where)
-    notes = {"problems": references.problems(found), "digest": references.digest(found), **index.notes}
+    notes = {
+        "problems": references.problems(found),
+        "coverage": references.coverage(config.benchmarks, folder_of(config), where),
+        "digest": references.digest(found),
+        **index.notes,
+        "embedding": chosen(config, where)[1],
+    }
     return Prepared({"index": index, "config": config}, notes)
+
+
+def chosen(config: Config, where: str) -> tuple[tuple[str, str] | None, str]:
+    """Model and revision (the digest of a folder), None for TF-IDF; and what the result says of it.
+
+    Raises:
+        Refusal: a model of the Hub has no revision, or one in a folder has; see `code_cosine.model_versions`.
+    """
+    asked = config.embedding
+    if asked == "tfidf":
+        return None, code_cosine.TfidfIndex.name
+    if Path(asked.model).is_dir() is (asked.revision is not None):
+        raise Refusal(
+            f"{where}: 04_decontaminate.embedding: {asked.model} is "
+            + ("a folder, whose content stands for its revision; leave the revision out." if asked.revision
+               else "no folder here, so it is a model of the Hub; state the revision, 40 hex digits of a commit.")
+        )  # fmt: skip
+    model = (asked.model, asked.revision or code_cosine.folder_digest(Path(asked.model)))
+    if asked.otherwise and (why := code_cosine.why_absent(*model)):
+        return None, f"{code_cosine.TfidfIndex.name}, in place of {model[0]}@{model[1]} ({why})"
+    return model, f"{model[0]}@{model[1]}"
 
 
 _INDICES: dict[tuple, Index] = {}  # of this process: the same references serve 04_decontaminate and 07_recheck
@@ -184,7 +221,7 @@ _INDICES: dict[tuple, Index] = {}  # of this process: the same references serve 
 
 def indexed(config: Config, found: list[references.Reference], where: str) -> Index:
     """The index of the references under this configuration, built once."""
-    model = None if config.embedding == "tfidf" else (config.embedding.model, config.embedding.revision)
+    model, _ = chosen(config, where)
     key = (references.digest(found), bounds(config), model)
     if key not in _INDICES:
         _INDICES[key] = contamination.build_index(found, key[1], model, where)
@@ -199,6 +236,7 @@ def bounds(config: Config) -> Bounds:
         share=min(t.min_share for t in every) * (1 - TOLERANCE),
         min_code_tokens=min(t.min_code_tokens for t in every),
         cosine=min(t.min_cosine for t in every) * (1 - TOLERANCE),
+        inside_cosine=config.min_function_cosine,
         min_tree_nodes=min(t.min_tree_nodes for t in every),
         tree_distance=max(t.max_tree_distance for t in every) * (1 + TOLERANCE),
     )
@@ -250,7 +288,8 @@ def described(evidence: Evidence, index: Index, decides: str | None) -> dict[str
     return {
         "signal": evidence.signal,
         "part": reference.part,
-        "problem": reference.problem,
+        "reference": reference.key,
+        "problems": list(reference.problems),
         "names": ["/".join(name) for name in reference.names],
         "score": round(evidence.score, 4),
         "size": evidence.size,

@@ -1,7 +1,8 @@
 """What decontamination found: a table of leaks per source, and hits beside the benchmark's own text.
 
 reads   build/<mixture>/04_decontaminate and 07_recheck (and the stages before them, for the texts of single rows)
-writes  leaks.json, leaks.md and borderline.jsonl there, when a stage is finished; nothing on the command line
+writes  leaks.json, leaks.md, borderline.jsonl and benchmark_items.parquet there, when a stage is finished; nothing on
+        the command line
 
     python -m dataset_scripts.leaks build/demo                   # the table
     python -m dataset_scripts.leaks build/demo --removed 5       # five removed rows beside what they hold
@@ -9,6 +10,8 @@ writes  leaks.json, leaks.md and borderline.jsonl there, when a stage is finishe
 
 `leaks.md` is the table as the dataset card shows it; borderline.jsonl has a line per borderline row, removed or not:
 its id, source and evidence, never its text. The rows that the project made (07_recheck) are counted apart.
+benchmark_items.parquet has the texts of the benchmarks that the evidence refers to, and of no others, so that hits can
+be shown without the benchmarks; it is for the builder's eyes and is not published.
 """
 
 import argparse
@@ -18,17 +21,33 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 
 from artefacts import Refusal, command_line, read_json, write_bytes, write_json
 from dataset_scripts import decontaminate, references
-from dataset_scripts.stage import manifest
+from dataset_scripts.secrets import holds_credential
+from dataset_scripts.stage import manifest, parquet_bytes
 
 STAGE = "04_decontaminate"
 STAGES = (STAGE, "07_recheck")  # that compare rows with the benchmarks; by the rule of the first
 SIGNALS = ("ngram", "cosine", "tree")
 PAPER_REMOVED_SHARE = 0.06  # AlchemistCoder, arXiv 2405.19265: about 6 %, thresholds unpublished
 MOST_CHARS = 1200  # of a text on the screen
+MOST_NAMES = 4  # of those who have one text
+ITEMS = "benchmark_items.parquet"
+ITEM = pa.schema(
+    [
+        ("key", pa.string()),  # `reference` of the evidence
+        ("names", pa.list_(pa.string())),  # benchmark/item of everybody who has this text
+        ("problems", pa.list_(pa.string())),
+        ("part", pa.string()),
+        ("language", pa.string()),
+        ("text", pa.string()),  # as the benchmark says it: what N-grams compare
+        ("program", pa.string()),  # with its signature: what cosine and trees compare
+    ]
+)
 
 
 def rows(folder: Path) -> Iterator[dict[str, Any]]:
@@ -93,6 +112,7 @@ def table(folder: Path) -> dict[str, Any]:
         "rule": notes["config"],
         "embedding": notes["embedding"],
         "problems": notes["problems"],
+        "coverage": notes["coverage"],
         "paper_removed_share": PAPER_REMOVED_SHARE,
         "total": count(found),
         "by_source": {source: count(some) for source, some in sorted(by_source.items())},
@@ -119,12 +139,30 @@ def markdown(leaks: dict[str, Any]) -> str:
         [
             *lines,
             "",
-            f"Compared with {', '.join(f'{name} ({n})' for name, n in leaks['problems'].items())}; code by "
-            f"{leaks['embedding']}. A row may be removed by several signals. The AlchemistCoder paper removes about "
+            f"Compared with {compared_with(leaks['coverage'])}; code by {leaks['embedding']}. A row may be removed by "
+            "several signals. The AlchemistCoder paper removes about "
             f"{100 * leaks['paper_removed_share']:.0f} % of its rows.",
             "",
         ]
     )
+
+
+def coverage(build: Path) -> dict[str, dict[str, Any]]:
+    """What the rows of a built mixture were compared with: see `references.coverage`."""
+    return manifest(build / STAGE)["notes"]["coverage"]
+
+
+def compared_with(coverage: dict[str, dict[str, Any]]) -> str:
+    """What rows were compared with, and what of it was not at hand, in words.
+
+    >>> compared_with({"mbpp": {"items": 974, "of": 974, "absent": ["version sanitized"]}})
+    'mbpp (974 of 974 items; absent: version sanitized)'
+    """
+    said = []
+    for name, of in coverage.items():
+        absent = f"; absent: {', '.join(of['absent'])}" if of["absent"] else ""
+        said.append(f"{name} ({of['items']:,} of {of['of']:,} items{absent})")
+    return ", ".join(said)
 
 
 def _share(part: int, whole: int) -> str:
@@ -132,10 +170,23 @@ def _share(part: int, whole: int) -> str:
 
 
 def write(folder: Path) -> None:
-    """Write leaks.json, leaks.md and borderline.jsonl, unless those there are of this very result."""
-    if (read_json(folder / "leaks.json") or {}).get("digest") == manifest(folder)["digest"]:
+    """Write the files of this module's head, unless those there are of this very result.
+
+    Raises:
+        Refusal: a benchmark cannot be loaded any more.
+    """
+    written = (read_json(folder / "leaks.json") or {}).get("digest")
+    if written == manifest(folder)["digest"] and (folder / ITEMS).is_file():
         return
     found = table(folder)
+    referred = {piece["reference"] for row in rows(folder) for piece in row["evidence"]}
+    known = _known_references(folder.parent) if referred else []
+    items = [
+        {**{name: getattr(of, name) for name in ITEM.names}, "names": ["/".join(name) for name in of.names]}
+        for of in known
+        if of.key in referred
+    ]
+    write_bytes(folder / ITEMS, parquet_bytes(pa.Table.from_pylist(items, schema=ITEM)))
     close = (row for row in rows(folder) if row["borderline"])
     lines = [json.dumps({name: row[name] for name in ("id", "source", "removed", "evidence")}) + "\n" for row in close]
     write_bytes(folder / "borderline.jsonl", "".join(lines).encode())
@@ -143,41 +194,52 @@ def write(folder: Path) -> None:
     write_json(folder / "leaks.json", found)  # last: this says that the others are there
 
 
-def side_by_side(row: dict[str, Any], text: dict[str, str], known: dict[str, references.Reference]) -> str:
+def side_by_side(row: dict[str, Any], text: dict[str, str], known: dict[str, dict[str, Any]]) -> str:
     """One row's evidence: the part of the benchmark, then the row with the matching stretches in «».
 
     Args:
         row: id, source, removed, borderline and evidence.
         text: instruction and response of the row.
-        known: see `known_references`.
+        known: see `benchmark_items`.
     """
     fate = f"{'removed' if row['removed'] else 'kept'}{', borderline' if row['borderline'] else ''}"
     return "\n".join([f"{row['id']}  {row['source']}  {fate}", *beside(row["evidence"], text, known), ""])
 
 
 def beside(
-    evidence: Iterable[dict[str, Any]], text: dict[str, str], known: dict[str, references.Reference]
+    evidence: Iterable[dict[str, Any]], text: dict[str, str], known: dict[str, dict[str, Any]]
 ) -> Iterator[str]:
     """The lines of `side_by_side` for each piece of evidence."""
     for piece in evidence:
-        reference = known[f"{piece['names'][0]} {piece['part']}"]
+        item = known[piece["reference"]]
         why = f", removes it {piece['decides']}" if piece["decides"] else ""
-        yield f"\n  {reference.name}: {piece['signal']} {piece['score']:.3f} of {piece['size']}{why}"
-        yield from _indented(reference.program if piece["signal"] != "ngram" else reference.text)
+        names = ", ".join(item["names"][:MOST_NAMES]) + (", ..." if len(item["names"]) > MOST_NAMES else "")
+        yield f"\n  {names} {item['part']}: {piece['signal']} {piece['score']:.3f} of {piece['size']}{why}"
+        yield from _indented(item["program"] if piece["signal"] != "ngram" else item["text"])
         for name in dict.fromkeys(span["field"] for span in piece["spans"]):
             yield f"  {name} of the row:"
+            if holds_credential(text[name]):
+                yield "    (text withheld: it holds a credential)"
+                continue
             yield from _indented(marked(text[name], [s for s in piece["spans"] if s["field"] == name]))
 
 
-def known_references(build: Path) -> dict[str, references.Reference]:
-    """`benchmark/item part` -> what the rows of a built mixture were compared with.
+def benchmark_items(stage: Path) -> dict[str, dict[str, Any]]:
+    """Key of a reference -> what of a benchmark the evidence of a finished stage refers to, with the columns of ITEM.
 
     Raises:
-        Refusal: a benchmark cannot be loaded any more.
+        Refusal: the file is not there.
     """
+    if not (stage / ITEMS).is_file():
+        raise Refusal(f"{stage / ITEMS} is missing; run `make mixture MIXTURE={stage.parent.name}` again.")
+    return {item["key"]: item for item in pq.read_table(stage / ITEMS).to_pylist()}
+
+
+def _known_references(build: Path) -> list[references.Reference]:
+    """What the rows of a built mixture were compared with."""
     config = manifest(build / STAGE)["notes"]["config"]
     place = Path(config["folder"]) if config["folder"] else None
-    return {r.name: r for r in references.load(config["benchmarks"], place, config["parts"], str(build / STAGE))}
+    return references.load(config["benchmarks"], place, config["parts"], str(build / STAGE))
 
 
 def marked(text: str, spans: list[dict[str, Any]]) -> str:
@@ -218,7 +280,7 @@ def told(stage: Path, removed: int, borderline: int) -> Iterator[str]:
     chosen = [row for row in rows(stage) if row["removed"]][:removed]
     chosen += [row for row in rows(stage) if row["borderline"]][:borderline]
     text_of = texts(stage, {row["id"] for row in chosen})
-    known = known_references(stage.parent) if chosen else {}
+    known = benchmark_items(stage) if chosen else {}
     yield from (side_by_side(row, text_of[row["id"]], known) for row in chosen)
 
 

@@ -1,24 +1,27 @@
 """What rows are compared with: prompts, solutions and tests of benchmarks, apart, each text once.
 
-    HumanEval/0  prompt    ->  words                         (docstring, signature and examples)
-                 solution  ->  code; blind code; syntax tree (with its signature, which the prompt may hold)
-                 test      ->  words                         (its numbers are what makes it one test and not another)
+    HumanEval/0  prompt          ->  words                         (docstring, signature and examples)
+                 solution        ->  code; blind code; syntax tree (with its signature, which the prompt may hold)
+                 buggy_solution  ->  as a solution                 (HumanEvalPack shows it and asks for a fix)
+                 test            ->  words                         (its numbers make it one test and not another)
 
-A text that several benchmarks share (HumanEval, its + and X and Pack) is one reference with several names.
+All versions of a benchmark that can be had are read: MBPP's sanitised prompts are other texts than the full set's.
+A text that several benchmarks, versions or items share is one reference with several names.
 """
 
 import re
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from artefacts import Refusal, hash_of
 from evaluation import benchmarks
 from evaluation.benchmarks import Problem
 
-Part = Literal["prompt", "solution", "test"]
-PARTS: tuple[Part, ...] = ("prompt", "solution", "test")
+Part = Literal["prompt", "solution", "buggy_solution", "test"]
+PARTS: tuple[Part, ...] = ("prompt", "solution", "buggy_solution", "test")
+CODE_PARTS = frozenset({"solution", "buggy_solution"})
 FAMILIES = ("humaneval", "mbpp")  # benchmarks named so hold the same problems
 
 
@@ -28,13 +31,13 @@ class Reference:
 
     Attributes:
         names: (benchmark, item) of everybody who has this text as this part; the first gives it its name.
-        part: prompt, solution or test.
+        part: one of PARTS.
         text: as the benchmark says it.
         language: of the code.
         entry_point: name of the function under test; may be empty.
         program: the whole code of the solution: one that only continues its prompt is put behind it.
         signature: `name(parameters)` of the function; empty where that is not seen.
-        problem: what the benchmarks of a family call one problem: HumanEval/5, Java/5 are `humaneval/5`.
+        problems: what its names stand for, each once: HumanEval/5 and Java/5 are both `humaneval/5`.
     """
 
     names: tuple[tuple[str, str], ...]
@@ -44,11 +47,20 @@ class Reference:
     entry_point: str
     program: str
     signature: str
-    problem: str
+    problems: tuple[str, ...]
 
     @property
     def name(self) -> str:
         return f"{'/'.join(self.names[0])} {self.part}"
+
+    @property
+    def is_code(self) -> bool:
+        return self.part in CODE_PARTS
+
+    @property
+    def key(self) -> str:
+        """16 hex characters that stand for the text as this part: names are no key, as versions share them."""
+        return hash_of([self.part, self.language, self.text])[:16]
 
 
 def load(names: Sequence[str], folder: Path | None, parts: Sequence[Part], where: str) -> list[Reference]:
@@ -59,7 +71,7 @@ def load(names: Sequence[str], folder: Path | None, parts: Sequence[Part], where
     """
     found: dict[tuple, Reference] = {}
     for benchmark in names:
-        for problem in benchmarks.load(benchmark, folder, where=where):
+        for problem in benchmarks.load_every_version(benchmark, folder, where).problems:
             for part in parts:
                 add(found, benchmark, problem, part)
     if not found:
@@ -70,20 +82,35 @@ def load(names: Sequence[str], folder: Path | None, parts: Sequence[Part], where
     return list(found.values())
 
 
+def coverage(names: Sequence[str], folder: Path | None, where: str) -> dict[str, dict[str, Any]]:
+    """Benchmark -> `items` that can be had here, `of` how many, and what is `absent`.
+
+    Raises:
+        Refusal: see `load`.
+    """
+    held = {name: benchmarks.load_every_version(name, folder, where) for name in names}
+    return {
+        name: {"items": len({problem.task_id for problem in of.problems}), "of": of.items, "absent": of.absent}
+        for name, of in held.items()
+    }
+
+
 def add(found: dict[tuple, Reference], benchmark: str, problem: Problem, part: Part) -> None:
     """Add one part of a problem to `found`; a text that is there already only gains a name."""
-    text = getattr(problem, part)
+    if part == "buggy_solution":
+        problem = replace(problem, solution=problem.extra.get(part, ""))
+    text = problem.solution if part in CODE_PARTS else getattr(problem, part)
     if not text.strip():
         return
     program = whole_program(problem)
-    key = (part, problem.language, " ".join((program if part == "solution" else text).split()))
-    known = found.get(key)
-    names = (*(known.names if known else ()), (benchmark, problem.task_id))
+    key = (part, problem.language, " ".join((program if part in CODE_PARTS else text).split()))
     family = next((family for family in FAMILIES if benchmark.startswith(family)), benchmark)
-    found[key] = known and replace(known, names=names) or Reference(
-        names, part, text, problem.language, problem.entry_point, program, signature(program, problem.entry_point),
-        f"{family}/{problem.task_id.rsplit('/', 1)[-1]}",
-    )  # fmt: skip
+    known = found.get(key) or Reference(
+        (), part, text, problem.language, problem.entry_point, program, signature(program, problem.entry_point), ()
+    )
+    names = tuple(dict.fromkeys((*known.names, (benchmark, problem.task_id))))
+    problems = tuple(dict.fromkeys((*known.problems, f"{family}/{problem.task_id.rsplit('/', 1)[-1]}")))
+    found[key] = replace(known, names=names, problems=problems)
 
 
 def whole_program(problem: Problem) -> str:

@@ -100,6 +100,11 @@ def credentials(text: str) -> Iterator[Finding]:
                 yield Finding(kind, text.count("\n", 0, found.start()) + 1)
 
 
+def holds_credential(*texts: str | None) -> bool:
+    """Whether one of the texts has a credential in it: such a text is not even shown on the screen."""
+    return any(next(credentials(text), None) for text in texts if text)
+
+
 def email_addresses(text: str) -> Iterator[Finding]:
     """Addresses of somebody: of no office (`info@`), not made up (`john.doe@`, `@example.com`), not SSH's (`git@`)."""
     for found in _EMAIL.finditer(text) if "@" in text else ():

@@ -18,6 +18,7 @@ import pyarrow.dataset as ds
 from artefacts import Refusal, command_line, read_json
 from dataset_scripts import leaks
 from dataset_scripts.schema import REDACTED_REASONS
+from dataset_scripts.secrets import holds_credential
 
 MOST_NAMED = 10  # children of a row
 MOST_INTRODUCED, MOST_CHARS_INTRODUCED = 3, 50  # rows of an ambiguous beginning, and how much of each
@@ -77,13 +78,14 @@ def _introduced(ids: list[str], place: int, rows: list[dict]) -> str:
     beside = [len(os.path.commonprefix([ids[place], other])) for other in ids[max(0, place - 1) : place + 2]]
     length = 1 + max(n for n in beside if n < len(ids[place]))
     said = next((row["instruction"] for row in rows if row["instruction"]), "")
-    if any(row["reason"] in WITHHELD for row in rows):
+    if any(row["reason"] in WITHHELD for row in rows) or holds_credential(said):
         said = "text withheld"
     words = textwrap.shorten(said, MOST_CHARS_INTRODUCED, placeholder=" ...")
     return f"{ids[place][:length]} ({rows[0]['source']}: {words})"
 
 
 _KINDS = ("kept", "rejected")
+_TEXTS = ("alchemist_prompt", "instruction", "response")
 
 
 def _rows(stage: Path, kind: str, condition: pc.Expression, columns: list[str] | None = None) -> list[dict]:
@@ -146,8 +148,10 @@ def told(folder: Path, row_id: str) -> Iterator[str]:
     yield ""
     for step in said:
         yield f"  {step.stage:18} {'kept' if step.reason is None else 'rejected: ' + step.reason}"
+        if step.stage == leaks.STAGE:
+            yield " " * 21 + f"compared with {leaks.compared_with(leaks.coverage(folder))}"
         if step.stage in leaks.STAGES and step.facts.get("evidence"):
-            known = leaks.known_references(folder)
+            known = leaks.benchmark_items(folder / step.stage)
             lines = "\n".join(leaks.beside(step.facts["evidence"], row, known))
             yield textwrap.indent(lines, " " * 19)
             continue
@@ -164,6 +168,8 @@ def told(folder: Path, row_id: str) -> Iterator[str]:
         yield f"  child {child}  {task}, {stage}: {'kept' if reason is None else 'rejected: ' + reason}"
     if said[-1].reason in WITHHELD:
         yield f"  (text withheld: rejected as {said[-1].reason})"
+    elif holds_credential(*(text for s in said for text in map(s.row.get, _TEXTS))):
+        yield "  (text withheld: it holds a credential)"
     else:
         prompt = next((s.row["alchemist_prompt"] for s in reversed(said) if s.row["alchemist_prompt"]), None)
         for name, text in {

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from artefacts import Refusal
+from evaluation.benchmarks.files import Absent, data_folder
 
 NAMES = ("humaneval", "humaneval_plus", "mbpp", "mbpp_plus", "humaneval_x", "humanevalpack", "ds1000")
 
@@ -64,6 +65,39 @@ def version_of(name: str, version: str | None, where: str) -> str:
     if version is not None and version not in known:
         raise Refusal(f"{where}: {name} has no version '{version}'; known versions: {', '.join(known)}.")
     return version or known[0]
+
+
+@dataclass(frozen=True)
+class Held:
+    """What of a benchmark can be had here.
+
+    Attributes:
+        problems: of every version that can be had, the first version's first.
+        items: how many different items the benchmark has in all, over its versions.
+        absent: what cannot be had, in words: versions, languages, libraries.
+    """
+
+    problems: list[Problem]
+    items: int
+    absent: list[str]
+
+
+def load_every_version(name: str, folder: Path | None = None, where: str = "benchmarks") -> Held:
+    """All that can be had of a benchmark; the first version must be there.
+
+    Raises:
+        Refusal: see `load`; of another version only where it is damaged, or where no folder is known and the pinned
+            origin does not answer: what a folder lacks is named instead.
+    """
+    of, problems, absent = module(name, where), [], []
+    for version in of.VERSIONS:
+        try:
+            problems += load(name, folder, version, where)
+        except Absent:
+            if version == of.VERSIONS[0] or data_folder(folder) is None:
+                raise
+            absent.append(f"version {version}")
+    return Held(problems, of.ITEMS, [*absent, *(of.absent(problems) if hasattr(of, "absent") else ())])
 
 
 def load(

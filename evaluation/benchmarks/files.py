@@ -23,6 +23,10 @@ CACHE = ROOT / "build" / "benchmarks"
 _TIMEOUT_S = 60
 
 
+class Absent(Refusal):
+    """A file can be had from nowhere: the folder lacks it, or its origin does not give it."""
+
+
 @dataclass(frozen=True)
 class GitHub:
     """One file of a repository at a commit; sha256 is that of its bytes (`content`: of what a .gz holds)."""
@@ -39,7 +43,8 @@ class GitHub:
         """The file, downloaded once and checked.
 
         Raises:
-            Refusal: it cannot be had, or its bytes are others.
+            Absent: it cannot be had.
+            Refusal: its bytes are others.
         """
         target = CACHE / self.sha256[:16] / Path(self.path).name
         if target.is_file() and sha256_of_file(target) == self.sha256:
@@ -50,7 +55,7 @@ class GitHub:
                 data = answer.read()
         except (urllib.error.URLError, OSError) as error:
             said = getattr(error, "reason", None) or error
-            raise Refusal(
+            raise Absent(
                 f"{url} cannot be fetched ({said}); check the network, or name a folder that has it."
             ) from None
         write_bytes(target, data)
@@ -76,7 +81,7 @@ class Hub:
         """The file, out of the Hub's own cache after the first time.
 
         Raises:
-            Refusal: the Hub does not give it.
+            Absent: the Hub does not give it.
         """
         import httpx2  # the client of huggingface_hub 2.x
         from huggingface_hub import constants, hf_hub_download
@@ -85,7 +90,7 @@ class Hub:
         try:
             return Path(hf_hub_download(self.repo_id, self.path, repo_type="dataset", revision=self.revision))
         except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, httpx2.HTTPError, OSError) as error:
-            raise Refusal(
+            raise Absent(
                 f"{self.repo_id}: {constants.ENDPOINT} did not give {self.path} at {self.revision} "
                 f"({type(error).__name__}); check the network, or name a folder that has it."
             ) from None
@@ -125,12 +130,13 @@ def find(file: File, folder: Path | None, benchmark: str) -> Path:
     """The file of a benchmark in `folder`, in REAL_DATA_DIR, or fetched.
 
     Raises:
-        Refusal: the folder lacks it, or the origin does not give it.
+        Absent: the folder lacks it, or the origin does not give it.
+        Refusal: the origin gives other bytes.
     """
     if folder is not None:
         found = in_folder(folder, file.names)
         if found is None:
-            raise Refusal(
+            raise Absent(
                 f"{benchmark}: {folder} has no {' or '.join(file.names)}, nor has a folder in it; put it there."
             )
         return found
@@ -142,7 +148,7 @@ def _fetched(origin: GitHub | Hub, benchmark: str) -> Path:
     try:
         return origin.fetch()
     except Refusal as refusal:
-        raise Refusal(f"{benchmark}: {refusal}") from None
+        raise type(refusal)(f"{benchmark}: {refusal}") from None
 
 
 @functools.lru_cache(maxsize=32)

@@ -8,7 +8,7 @@ from evaluation.benchmarks import Problem
 from evaluation.benchmarks.files import File, read
 
 VERSIONS = ("v1.0",)
-TASKS = 164
+ITEMS = 164
 
 
 class _Package:
@@ -27,7 +27,7 @@ class _Package:
         return path
 
 
-FILE = File(("HumanEval.jsonl.gz", "HumanEval.jsonl"), _Package(), TASKS)
+FILE = File(("HumanEval.jsonl.gz", "HumanEval.jsonl"), _Package(), ITEMS)
 
 
 def load(folder: Path | None = None, version: str = VERSIONS[0]) -> list[Problem]:

@@ -32,6 +32,7 @@ FILES = {
     ),
 }  # fmt: skip
 VERSIONS = tuple(FILES)
+ITEMS = 164
 
 
 def load(folder: Path | None = None, version: str = VERSIONS[0]) -> list[Problem]:

@@ -28,6 +28,7 @@ FILES = {
     for short, digest in _SHA256.items()
 }
 VERSIONS = ("v1",)
+ITEMS = 6 * 164
 _NAME = {
     "python": r"^def\s+(\w+)",
     "js": r"^(?:const|let|function)\s+(\w+)",
@@ -58,6 +59,12 @@ def available(files: dict[str, File], folder: Path | None, benchmark: str) -> di
     known = data_folder(folder)
     there = [short for short, file in files.items() if known and in_folder(known, file.names)]
     return {short: read(files[short], folder, f"{benchmark} {short}") for short in there or files}
+
+
+def absent(problems: list[Problem]) -> list[str]:
+    """The languages that the problems lack, each with its number of items."""
+    there = {problem.language for problem in problems}
+    return [f"{language} (164 items)" for language in LANGUAGES.values() if language not in there]
 
 
 def load(folder: Path | None = None, version: str = VERSIONS[0]) -> list[Problem]:

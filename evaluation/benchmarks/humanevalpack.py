@@ -5,6 +5,7 @@ from pathlib import Path
 from evaluation.benchmarks import Problem
 from evaluation.benchmarks.files import File, Hub
 from evaluation.benchmarks.humaneval_x import LANGUAGES, available
+from evaluation.benchmarks.humaneval_x import absent as absent
 
 _HUB, _REVISION = "bigcode/humanevalpack", "9a41762f73a8cb23bb5811b73d5aab164efcf378"
 FILES = {
@@ -16,6 +17,7 @@ FILES = {
     for short in LANGUAGES
 }
 VERSIONS = ("v1",)
+ITEMS = 6 * 164
 _EXTRA = (
     "declaration", "example_test", "buggy_solution", "bug_type", "failure_symptoms", "signature", "docstring",
     "instruction", "import", "test_setup",

@@ -22,6 +22,7 @@ FILES = {
     "sanitized": (("sanitized-mbpp.json", "sanitized-mbpp.json.gz"), 427),
 }
 VERSIONS = tuple(FILES)
+ITEMS = 974  # the sanitised ones are among them
 
 
 class _HubParts(Hub):

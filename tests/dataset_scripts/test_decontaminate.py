@@ -7,6 +7,7 @@ import os
 import pickle
 import re
 
+import huggingface_hub
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -17,7 +18,7 @@ from dataset_scripts import code_cosine, contamination, decontaminate, leaks, re
 from dataset_scripts.code_sections import sections
 from dataset_scripts.stage import manifest, read_rows
 from evaluation import benchmarks
-from evaluation.benchmarks import Problem
+from evaluation.benchmarks import Problem, files, mbpp
 from tests.conftest import DECONTAMINATE, code_rows
 
 MERGE = Problem(
@@ -343,7 +344,85 @@ def test_one_text_of_several_benchmarks_is_one_reference_with_all_names():
         references.add(found, benchmark, problem, "solution")
     (reference,) = found.values()
     assert reference.names == (("humaneval", "HumanEval/1"), ("humaneval_x", "Python/1"))
-    assert reference.problem == "humaneval/1"
+    assert reference.problems == ("humaneval/1",)
+
+
+def test_items_that_share_a_solution_are_all_named_and_each_may_be_found_together_with_its_prompt(index):
+    other = Problem("Toy/8", "Something else entirely, of trees and leaves.", MERGE.solution, "", "merge_sorted")
+    found = decontaminate.indexed(config(), reference_set(other, MERGE), "toy.yaml")
+    out = judged(found, (NEAR_PROMPT, NEAR_SOLUTION))
+    (piece,) = (e for e in out["evidence"][0] if e["part"] == "solution" and e["signal"] == "cosine")
+    assert out["reason"] == ["contaminated"] and piece["decides"] == "together"
+    assert piece["names"] == ["toy/Toy/8", "toy/Toy/1"] and piece["problems"] == ["toy/8", "toy/1"]
+
+
+def test_the_buggy_solution_that_a_benchmark_asks_to_fix_is_looked_for():
+    buggy = MERGE.solution.replace("left[0] <= right[0]", "left[0] > right[0] + len(merged)")
+    problem = dataclasses.replace(MERGE, solution="pass", extra={"buggy_solution": buggy})
+    found = decontaminate.indexed(config(), reference_set(problem), "toy.yaml")
+    out = judged(found, ("Fix it.", f"```python\n{buggy}```"))
+    assert out["reason"] == ["contaminated"]
+    assert {part for _, part, _ in signals(out)} == {"buggy_solution"}
+
+
+AROUND = [f"def other_{n}(text):\n    return text.strip().split({n})[-1] or 'none'\n" for n in range(20)]
+BROKEN = "def broken(:\n    return [1\n"
+
+
+@pytest.mark.parametrize("around", [AROUND, [*AROUND[:3], BROKEN]], ids=["many", "one that does not parse"])
+@pytest.mark.parametrize("imports", ["", "import os\nfrom typing import List\n\n\n"], ids=["", "imports"])
+def test_other_functions_of_its_block_do_not_hide_a_renamed_copy(around, imports):
+    problem = dataclasses.replace(MERGE, solution=imports + MERGE.solution)
+    found = decontaminate.indexed(config(), reference_set(problem), "toy.yaml")
+    block = "\n\n".join([*around, RENAMED, *around])
+    originals = "\n\n".join(around)
+    out = judged(found, ("Do it.", f"```python\n{block}```"), ("Do it.", f"```python\n{originals}```"))
+    assert out["reason"] == ["contaminated", None]
+    assert {piece["signal"] for piece in out["evidence"][0]} == {"cosine", "tree"}
+    for piece in out["evidence"][0]:
+        (span,) = piece["spans"]
+        assert f"```python\n{block}```"[span["start"] : span["end"]].strip() == RENAMED.strip()
+
+
+def mbpp_row(number, prompt):
+    code = f"def f_{number}(a):\n    return a * {number} + len(str(a))\n"
+    tests = [f"assert f_{number}(1) == {number + 1}"]
+    return {"task_id": number, "prompt": prompt, "code": code, "test_list": tests, "test_imports": []}
+
+
+@pytest.fixture
+def mbpp_folder(tmp_path, monkeypatch):
+    """A folder with a full set of two problems; gives a function that adds the sanitised set, of one, to it."""
+    monkeypatch.setattr(mbpp, "FILES", {"full": (("mbpp.jsonl",), 2), "sanitized": (("sanitized-mbpp.json",), 1)})
+    monkeypatch.setattr(files.Hub, "fetch", lambda self: (_ for _ in ()).throw(files.Absent("no network")))
+    rows = [mbpp_row(2, "Write a function that doubles and adds."), mbpp_row(3, "Write a function that trebles.")]
+    (tmp_path / "mbpp.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    sanitised = [mbpp_row(2, "Write a function that doubles a number and adds how many digits it has.")]
+    return tmp_path, lambda: (tmp_path / "sanitized-mbpp.json").write_text(json.dumps(sanitised))
+
+
+def test_every_version_at_hand_is_compared_with_and_what_is_absent_is_named(mbpp_folder):
+    folder, add_sanitised = mbpp_folder
+    settings = config(benchmarks=["mbpp"], folder=str(folder))
+    before, key = decontaminate.prepare(settings, None, 0, "toy.yaml"), decontaminate.inputs(settings, "toy.yaml")
+    assert before.notes["coverage"] == {"mbpp": {"items": 2, "of": 974, "absent": ["version sanitized"]}}
+    add_sanitised()
+    after = decontaminate.prepare(settings, None, 0, "toy.yaml")
+    assert after.notes["coverage"]["mbpp"]["absent"] == [] and decontaminate.inputs(settings, "toy.yaml") != key
+    prompts = [r.text for r in after.arguments["index"].references if r.part == "prompt"]
+    assert len(prompts) == 3 and any("how many digits" in text for text in prompts)
+    assert len(after.arguments["index"].references) == len(before.arguments["index"].references) + 1, "no text twice"
+    said = leaks.compared_with(before.notes["coverage"])
+    assert said == "mbpp (2 of 974 items; absent: version sanitized)"
+
+
+def test_languages_that_a_folder_lacks_are_named(tmp_path):
+    rows = [{"task_id": f"Go/{n}", "prompt": "p", "canonical_solution": "s", "test": "t", "declaration": "func F() {"}
+            for n in range(164)]  # fmt: skip
+    (tmp_path / "humaneval_go.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = references.coverage(["humaneval_x"], tmp_path, "toy.yaml")["humaneval_x"]
+    assert (found["items"], found["of"]) == (164, 984) and "rust (164 items)" in found["absent"]
+    assert len(found["absent"]) == 5
 
 
 @pytest.mark.parametrize(
@@ -429,6 +508,23 @@ def test_hits_are_shown_beside_the_benchmark_and_redacted_in_the_artefact(leaky,
     assert code == 2 and shown.err.count("\n") == 1
 
 
+def test_the_texts_of_hits_are_kept_and_of_no_other_item_so_that_no_benchmark_is_needed_to_show_them(
+    leaky, monkeypatch
+):
+    items = leaks.benchmark_items(leaky / "04_decontaminate")
+    facts = list(leaks.rows(leaky / "04_decontaminate"))
+    referred = {piece["reference"] for row in facts for piece in row["evidence"]}
+    assert set(items) == referred and 6 <= len(items) < 100
+    monkeypatch.setattr(benchmarks, "load", lambda *_, **__: pytest.fail("a benchmark was loaded"))
+    assert "has_close_elements" in "\n".join(leaks.told(leaky / "04_decontaminate", 1, 0))
+    (leaky / "04_decontaminate" / leaks.ITEMS).rename(leaky / "away")
+    with pytest.raises(Refusal, match="benchmark_items.parquet is missing; run `make mixture"):
+        leaks.benchmark_items(leaky / "04_decontaminate")
+    monkeypatch.undo()
+    leaks.write(leaky / "04_decontaminate")
+    assert leaks.benchmark_items(leaky / "04_decontaminate") == items
+
+
 def test_borderline_rows_are_exported_without_text(leaky):
     lines = (leaky / "04_decontaminate" / "borderline.jsonl").read_text().splitlines()
     facts = [row for row in leaks.rows(leaky / "04_decontaminate") if row["borderline"]]
@@ -499,10 +595,52 @@ def test_vectors_of_references_are_embedded_once_for_each_model_revision_and_set
     model_index(monkeypatch, revision="1" * 40)
     model_index(monkeypatch, model="team/other")
     assert letters == [2] * 3 and len(list((tmp_path / "embeddings").iterdir())) == 3
-    (tmp_path / "embeddings").rename(tmp_path / "model")
-    model_index(monkeypatch, model=str(tmp_path / "model"))
-    model_index(monkeypatch, model=str(tmp_path / "model"))
-    assert letters == [2] * 5, "a folder has no revision"
+
+
+def test_the_content_of_a_models_folder_stands_for_its_revision(letters, monkeypatch, tmp_path):
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "weights").write_bytes(b"1")
+    asked = {"model": str(folder), "revision": None}
+    settings = config(embedding=asked)
+    first, named = decontaminate.inputs(settings, "toy.yaml"), model_index(monkeypatch, **asked).notes["embedding"]
+    model_index(monkeypatch, **asked)
+    assert letters == [2] and decontaminate.inputs(settings, "toy.yaml") == first
+    (folder / "weights").write_bytes(b"2")
+    assert decontaminate.inputs(settings, "toy.yaml") != first, "other weights are another stage"
+    assert model_index(monkeypatch, **asked).notes["embedding"] != named and letters == [2, 2]
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        ({"model": "team/code-model"}, "team/code-model is no folder here.*state the revision"),
+        ({"model": "docs", "revision": "0" * 40}, "docs is a folder.*leave the revision out"),
+    ],
+)
+def test_a_model_is_pinned_by_a_revision_or_by_its_folder(monkeypatch, tmp_path, asked, says):
+    (tmp_path / "docs").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(Refusal, match=says):
+        decontaminate.inputs(config(embedding=asked), "toy.yaml")
+
+
+@pytest.mark.parametrize(
+    ("package", "why"),
+    [("numpy", "the Hub does not answer"), ("packages-of-nobody", "sentence-transformers is not installed")],
+)
+def test_where_a_model_cannot_be_had_the_mixture_may_name_tfidf_and_the_result_says_so(
+    monkeypatch, capsys, package, why
+):
+    monkeypatch.setattr(code_cosine, "MODEL_PACKAGES", (package,))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(decontaminate, "_INDICES", {})
+    code_cosine.why_absent.cache_clear()
+    prepared = decontaminate.prepare(config(embedding=MODEL | {"otherwise": "tfidf"}), None, 0, "toy.yaml")
+    assert isinstance(prepared.arguments["index"].cosine, code_cosine.TfidfIndex)
+    assert prepared.notes["embedding"].endswith(f"in place of team/code-model@{'0' * 40} ({why})")
+    assert capsys.readouterr().err.count(why) == 1
+    code_cosine.why_absent.cache_clear()
 
 
 def _saved(path, vectors, made_by=f"numpy=={np.__version__}"):
@@ -571,11 +709,11 @@ def test_a_real_model_is_loaded_by_every_worker_and_an_absent_one_is_refused(
     pooling = Pooling(words.get_embedding_dimension())
     library.SentenceTransformer(modules=[words, pooling]).save(str(tmp_path / "m"))
     toy_source([*code_rows(15), ("Do it.", benchmarks.load("humaneval")[4].prompt * 2)])
-    settings = DECONTAMINATE | {"embedding": {"model": str(tmp_path / "m"), "revision": "0" * 40}}
+    settings = DECONTAMINATE | {"embedding": {"model": str(tmp_path / "m")}}
     path = mixture_file(rows_per_shard=4, _04_decontaminate=settings)
     folder = builder.build(path, tmp_path / "build", workers=2)  # forked after the references were embedded
     notes = manifest(folder / "04_decontaminate")["notes"]
-    assert notes["embedding"] == f"{tmp_path / 'm'}@{'0' * 40}"
+    assert notes["embedding"] == f"{tmp_path / 'm'}@{code_cosine.folder_digest(tmp_path / 'm')}"
     facts = list(leaks.rows(folder / "04_decontaminate"))
     assert [row["removed"] for row in facts].count(True) >= 1
     assert "cosine" in {e["signal"] for row in facts for e in row["evidence"]}

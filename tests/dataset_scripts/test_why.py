@@ -50,6 +50,23 @@ def test_a_contaminated_row_names_the_benchmark_item(built):
     assert "HumanEval/0" in told and "neither published nor taught from" in told
 
 
+def test_no_text_with_a_credential_is_shown_whatever_it_was_rejected_for(toy_source, mixture_file, tmp_path):
+    leak, key = humaneval.load()[0], "AKIA" + "QWERTZUIOPASDFGH"
+    copied = f"```python\nkey = '{key}'\n{leak.prompt}{leak.solution}\n```"
+    toy_source(
+        [*code_rows(12), ("Do it.", copied), ("Twice.", f"key = '{key}' " * 9), ("Twice.", f"key = '{key}' " * 9)]
+    )
+    folder = builder.build(mixture_file(_03_clean=None), tmp_path / "build", workers=1)
+    for stage, reason in (("02_dedup", "duplicate"), ("04_decontaminate", "contaminated")):
+        told = "\n".join(why.told(folder, id_of(folder, stage, "rejected", reason=reason)))
+        assert "(text withheld: it holds a credential)" in told and key not in told
+
+
+def test_a_kept_row_says_what_it_was_compared_with(built):
+    kept = next(r for r in read_rows(built / "09_mixture").to_pylist() if not r["parents"])
+    assert "compared with humaneval (164 of 164 items)" in "\n".join(why.told(built, kept["id"]))
+
+
 def test_the_beginning_of_an_id_is_enough_and_an_ambiguous_one_is_refused(built):
     ids = read_rows(built / "01_sources")["id"].to_pylist()
     assert why.resolve(built, ids[0][:12]) == ids[0]

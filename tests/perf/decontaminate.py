@@ -46,6 +46,16 @@ def config() -> decontaminate.Config:
     return decontaminate.Config(**values | {"benchmarks": list(NAMES)})
 
 
+def first_versions(parts: Sequence[references.Part]) -> list[references.Reference]:
+    """The 1,138 problems that peers are compared on: not the sanitised texts of MBPP, which a build reads too."""
+    found: dict = {}
+    for name in NAMES:
+        for problem in benchmarks.load(name):
+            for part in parts:
+                references.add(found, name, problem, part)
+    return list(found.values())
+
+
 def rows_of_code(count: int, seed: int = 0) -> list[tuple[str, str]]:
     """`count` rows out of the real ones, each repeat with other numbers in it, so that none equals another."""
     found = original_rows()
@@ -70,7 +80,7 @@ def batches(items: Sequence) -> list[Sequence]:
 
 def ngram(count: int) -> None:
     texts = [f"{i}\n{r}" for i, r in rows_of_code(count)]
-    refs = references.load(NAMES, None, references.PARTS, "perf")
+    refs = first_versions(references.PARTS)
     words_of = [r.text for r in refs if r.part != "solution"]
     code_of = [r.text for r in refs if r.part == "solution"]
 
@@ -158,7 +168,7 @@ def peer_datatrove(texts: Sequence[str]) -> Callable[[str], object] | None:
 
 def tree(count: int) -> None:
     threshold, least = 0.2, 15
-    refs = references.load(NAMES, None, ["solution"], "perf")
+    refs = first_versions(["solution"])
     pairs = []
     for number, reference in enumerate(refs):
         found = syntax_trees.trees("python", reference.program) or []
@@ -194,7 +204,7 @@ def tree(count: int) -> None:
 
 def same_as_brute_force(count: int) -> None:
     """Every pair of `count` rows, by brute force and by search; takes about a tenth of a cpu-s a row."""
-    refs = references.load(NAMES, None, ["solution"], "perf")
+    refs = first_versions(["solution"])
     found = [(n, syntax_trees.trees("python", r.program) or []) for n, r in enumerate(refs)]
     pairs = [(n, syntax_trees.named(t, refs[n].program, refs[n].entry_point)) for n, t in found if t]
     index, rows = TreeIndex(pairs, 0.2), 0

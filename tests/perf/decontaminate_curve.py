@@ -1,6 +1,7 @@
 """How many planted copies each signal finds, and how many real rows it flags, over its thresholds.
 
     REAL_DATA_DIR=... .venv/bin/python -m tests.perf.decontaminate_curve [ngram cosine tree agreeing] [--seed 0]
+    ... cosine agreeing --model NAME --revision COMMIT     the curves that a model's thresholds are read off
 
 References: HumanEval and MBPP, all splits (1,138 problems). Prints the curves of docs/decontamination.md; the last one
 is of the demo's rule `alone` with an N-gram and a cosine that agree beside it. A copy counts as found when its own
@@ -15,7 +16,7 @@ from collections.abc import Sequence
 
 from tqdm import tqdm
 
-from dataset_scripts import references
+from dataset_scripts import decontaminate, references
 from dataset_scripts.contamination import Bounds, Evidence, Index, build_index, compare
 from dataset_scripts.decontaminate import decisive
 from evaluation import benchmarks
@@ -54,10 +55,10 @@ def planted_and_real(seed: int, originals: int) -> Rows:
     return rows
 
 
-def measured(rows: Rows, bounds: Bounds) -> tuple[Index, Found]:
+def measured(rows: Rows, bounds: Bounds, model: tuple[str, str] | None) -> tuple[Index, Found]:
     """Evidence of every row within the bounds, and the index that it refers to."""
     refs = references.load(NAMES, None, references.PARTS, "curve")
-    index = build_index(refs, bounds, None, "curve")
+    index = build_index(refs, bounds, model, "curve")
     found: Found = {}
     for name, group in rows.items():
         found[name] = [[] for _ in group]
@@ -102,12 +103,17 @@ def main() -> None:
     parser.add_argument("tables", nargs="*", choices=TABLES, default=TABLES, metavar=" ".join(TABLES))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--originals", type=int, default=4000, help="real rows, sampled")
+    parser.add_argument("--model", help="of sentence-transformers, in place of TF-IDF: name or folder")
+    parser.add_argument("--revision", help="of a model of the Hub: a commit, 40 hex digits")
     arguments = parser.parse_args()
+    asked = decontaminate.Model(model=arguments.model, revision=arguments.revision) if arguments.model else "tfidf"
+    model, named = decontaminate.chosen(config().model_copy(update={"embedding": asked}), "curve")
+    print(f"cosine: {named}\n")
     rows = planted_and_real(arguments.seed, arguments.originals)
     by_n = {}
     for n in TOKENS if "ngram" in arguments.tables else TOKENS[:1]:
-        bounds = Bounds(n, min(SHARES), min(CODE_TOKENS), min(COSINES), min(TREE_NODES), max(DISTANCES))
-        by_n[n] = measured(rows, bounds)
+        bounds = Bounds(n, min(SHARES), min(CODE_TOKENS), min(COSINES), min(COSINES), min(TREE_NODES), max(DISTANCES))
+        by_n[n] = measured(rows, bounds, model)
     if "ngram" in arguments.tables:
         print(head("N, share", list(rows)))
         for n, (_, found) in by_n.items():
