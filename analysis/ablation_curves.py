@@ -33,7 +33,7 @@ def of_mixture(artefacts: Artefacts) -> dict[str, dict[str, Any]]:
 
 
 def numbers(result: Mapping[str, Any]) -> dict[str, Any]:
-    """Of every cell: pass@1 and its error, the difference to the baseline, the last held-out losses of its seeds."""
+    """Of every cell: pass@1 and its error, the difference to the baseline, the held-out losses of its seeds."""
     cells = [
         {
             "name": cell["name"],
@@ -43,7 +43,8 @@ def numbers(result: Mapping[str, Any]) -> dict[str, Any]:
             "tasks": len(cell["scores"]),
             "difference": cell["difference"]
             and {k: 100 * cell["difference"][k] for k in ("difference", "low", "high")},
-            "held_out_loss": held_out(cell["seeds"]),
+            "held_out_loss": {source: found["seeds"] for source, found in cell["held_out"].items()},
+            "held_out_difference": {source: found["difference"] for source, found in cell["held_out"].items()},
         }
         for cell in result["cells"]
     ]
@@ -63,19 +64,6 @@ def numbers(result: Mapping[str, Any]) -> dict[str, Any]:
         "curves": curves(cells),
         "failed": result["failed"],
     }
-
-
-def held_out(seeds: list[Mapping[str, Any]]) -> dict[str, list[float]]:
-    """Source -> the last loss on its held-out rows, of every seed (nats per supervised token).
-
-    >>> held_out([{"eval_losses": {"a": [[10, 1.5], [20, 1.25]]}}, {"eval_losses": {"a": [[20, 1.5]]}}])
-    {'a': [1.25, 1.5]}
-    """
-    found: dict[str, list[float]] = {}
-    for seed in seeds:
-        for source, points in (seed["eval_losses"] or {}).items():
-            found.setdefault(source, []).append(points[-1][1])
-    return dict(sorted(found.items()))
 
 
 def curves(cells: list[Mapping[str, Any]]) -> dict[str, list[list[float]]]:
