@@ -33,7 +33,7 @@ def of_mixture(artefacts: Artefacts) -> dict[str, dict[str, Any]]:
 
 
 def numbers(result: Mapping[str, Any]) -> dict[str, Any]:
-    """Of every cell: pass@1 and its error, the difference to the baseline, the last held-out losses of its seeds."""
+    """Of every cell: pass@1 and its error, the difference to the baseline, the held-out losses of its seeds."""
     cells = [
         {
             "name": cell["name"],
@@ -43,7 +43,9 @@ def numbers(result: Mapping[str, Any]) -> dict[str, Any]:
             "tasks": len(cell["scores"]),
             "difference": cell["difference"]
             and {k: 100 * cell["difference"][k] for k in ("difference", "low", "high")},
-            "held_out_loss": held_out(cell["seeds"]),
+            "held_out_loss": {source: found["seeds"] for source, found in cell["held_out"].items()},
+            "held_out_rows": {source: found["rows"] for source, found in cell["held_out"].items()},
+            "held_out_difference": {source: found["difference"] for source, found in cell["held_out"].items()},
         }
         for cell in result["cells"]
     ]
@@ -54,7 +56,7 @@ def numbers(result: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "title": f"Ablation: {result['grid']}",
         "caption": "pass@1 in %, bars: one standard error over tasks; "
-        f"differences to {result['baseline']} with paired 95 % intervals; "
+        f"differences to {result['baseline']} with paired 95 % intervals, dots: a seed each; "
         f"n = {tasks} tasks of {result['benchmark']} and {len(result['seeds'])} seeds a cell, "
         f"{result['train_tokens']:,} tokens a run, {result['recipe']}{failed}",
         "height_inches": max(4.0, rows) * (2 if sources else 1),
@@ -63,19 +65,6 @@ def numbers(result: Mapping[str, Any]) -> dict[str, Any]:
         "curves": curves(cells),
         "failed": result["failed"],
     }
-
-
-def held_out(seeds: list[Mapping[str, Any]]) -> dict[str, list[float]]:
-    """Source -> the last loss on its held-out rows, of every seed (nats per supervised token).
-
-    >>> held_out([{"eval_losses": {"a": [[10, 1.5], [20, 1.25]]}}, {"eval_losses": {"a": [[20, 1.5]]}}])
-    {'a': [1.25, 1.5]}
-    """
-    found: dict[str, list[float]] = {}
-    for seed in seeds:
-        for source, points in (seed["eval_losses"] or {}).items():
-            found.setdefault(source, []).append(points[-1][1])
-    return dict(sorted(found.items()))
 
 
 def curves(cells: list[Mapping[str, Any]]) -> dict[str, list[list[float]]]:
@@ -116,7 +105,7 @@ def draw(figure: Figure, found: style.Numbers) -> None:
     right.axvline(0, color=style.ink(), linewidth=1)
     right.set_title(f"difference to {found['baseline']}, points")
     if below is not None:
-        _draw_losses(below, cells, losses)
+        _draw_losses(below, found, losses)
 
 
 def _draw_curves(axes: Any, found: style.Numbers) -> None:
@@ -146,15 +135,21 @@ def _draw_scores(axes: Any, cells: list[Mapping[str, Any]]) -> None:
     axes.set_title("pass@1, %")
 
 
-def _draw_losses(figure: Any, cells: list[Mapping[str, Any]], sources: list[str]) -> None:
-    """A panel a source: a dot a seed, a line at their mean."""
+def _draw_losses(figure: Any, found: style.Numbers, sources: list[str]) -> None:
+    """A panel a source: differences to the baseline with their intervals, and a dot a seed."""
+    cells = found["cells"]
+    first = next((cell for cell in cells if cell["name"] == found["baseline"]), cells[0])
     for at, axes in enumerate(figure.subplots(1, len(sources), sharey=True, squeeze=False)[0]):
+        source = sources[at]
+        zero = np.mean(first["held_out_loss"].get(source, [np.nan]))
         for row, cell in enumerate(cells):
-            values = cell["held_out_loss"].get(sources[at], [])
-            if values:
-                axes.plot(values, [row] * len(values), "o", color=style.colour(0), markersize=4, alpha=0.7)
-                axes.plot([np.mean(values)] * 2, [row - 0.3, row + 0.3], color=style.colour(1), linewidth=2)
+            seeds = np.array(cell["held_out_loss"].get(source, [])) - zero
+            axes.plot(seeds, [row] * len(seeds), "o", color=style.colour(0), markersize=3, alpha=0.6)
+            if one := cell["held_out_difference"].get(source):
+                error = [[one["difference"] - one["low"]], [one["high"] - one["difference"]]]
+                axes.errorbar(one["difference"], row + 0.25, xerr=error, fmt="|", color=style.colour(1), capsize=3)
         axes.set_yticks(range(len(cells)), [style.shortened(cell["name"]) for cell in cells])
         axes.set_ylim(max(len(cells), style.LEAST_BARS) - 0.5, -0.5)
-        axes.set_title(f"held-out loss, {style.shortened(sources[at], 20)}")
-        axes.set_xlabel("nats per token")
+        axes.axvline(0, color=style.ink(), linewidth=1)
+        axes.set_title(f"{style.shortened(source, 20)}, {first['held_out_rows'].get(source, 0)} rows")
+        axes.set_xlabel(f"held-out loss - {style.shortened(found['baseline'], 12)}, nats a token")

@@ -14,10 +14,11 @@ skipped as long as nothing that shapes it has changed.
 result.json: grid, benchmark, version, protocol, limit, recipe, base, train_tokens, seeds, baseline, failed (cell ->
 sentence), and `cells`, a list in the order of the grid, each with
     name, settings       what differs from the base mixture (`untrained`: the base model as it is)
-    seeds                a list of {seed, pass_at_1, tokens, loss_last, eval_losses}, one a run
+    seeds                a list of {seed, pass_at_1, tokens, loss_last}, one a run
     scores               task -> share of its samples that pass, over all seeds
     mean, standard_error pooled pass@1 and its error over tasks; seeds_standard_deviation of the runs' pass@1, or null
     difference           to the baseline: {difference, low, high, p}, paired bootstrap over tasks; its own is null
+    held_out             source -> loss on the same held-out rows in every cell, see `recipes.held_out.compared`
     rows_with_a_prompt   rows of the mixture that carry one; tokens: of all runs; seconds: of training and evaluating
 """
 
@@ -45,7 +46,7 @@ from artefacts import (
     write_bytes,
     write_json,
 )
-from recipes import plan
+from recipes import held_out, plan
 from recipes import recipe as recipes
 from recipes.grid import PROTOCOLS, STAGE, mixture_of, read_grid, recipe_of
 from recipes.sft import PINS
@@ -78,12 +79,25 @@ class Runner:
     def key(self, name: str, seeds: Sequence[int | None]) -> str:
         """Hash of everything that shapes runs of a cell."""
         grid, cell = self.grid, self.grid.cells[name]
-        modules = ["recipes.ablate", "evaluation.evaluate", "dataset_scripts.mixture"]
+        modules = ["recipes.ablate", "recipes.held_out", "evaluation.evaluate", "dataset_scripts.mixture"]
         shape = [grid.limit, [recipe_of(grid, seed) for seed in seeds if seed is not None], cell.untrained]
         stages = self._stages()
-        inputs = [] if cell.untrained else [read_json(stage / "manifest.json")["digest"] for stage in stages]
+        inputs = [read_json(stage / "manifest.json")["digest"] for stage in stages]
         inputs += [sha256_of_file(PROTOCOLS / f"{grid.protocol}.yaml"), *self._weights]
-        return code_key(modules, [shape, None if cell.untrained else mixture_of(grid, name)], PINS, inputs)
+        mixtures = [None if cell.untrained else mixture_of(grid, name), self.held_out_cell]
+        return code_key(modules, [shape, *mixtures], PINS, inputs)
+
+    @property
+    def held_out_cell(self) -> str | None:
+        """The cell whose held-out rows all are scored on: the baseline, else the first that is trained."""
+        trained = [name for name, cell in self.grid.cells.items() if not cell.untrained]
+        return self.grid.baseline if self.grid.baseline in trained else next(iter(trained), None)
+
+    @functools.cached_property
+    def _held_out_data(self) -> Path | None:
+        """The dataset repository of `held_out_cell`; None where its mixture holds nothing out."""
+        folder = self._dataset(self.held_out_cell)
+        return folder if list(folder.rglob("test*.parquet")) else None
 
     @functools.cached_property
     def _weights(self) -> list[str]:
@@ -121,11 +135,12 @@ class Runner:
         if found and found["key"] == key:
             return found
         data = None if cell.untrained else self._dataset(name)
-        runs, results = [], []
+        runs, results, losses = [], [], []
         for seed in seeds:
-            run, result = self._seed(name, seed, data)
+            run, result, scored = self._seed(name, seed, data)
             runs.append(run)
             results.append(result)
+            losses.append(scored)
         manifest = {} if cell.untrained else read_json(self.folder / "mixtures" / name / STAGE / "manifest.json")
         record = {
             "key": key,
@@ -136,6 +151,7 @@ class Runner:
             "tokens": sum(run["tokens"] for run in runs),
             "seconds": round(sum(run.pop("seconds") for run in runs), 1),
             "pooled": pooled(results),
+            "held_out": losses if all(losses) else [],
         }
         write_json(path, record)
         return record
@@ -158,16 +174,17 @@ class Runner:
         self.call("model_cards.render", "--hub", self.folder / "hub", "dataset", mixture)
         return self.folder / "hub" / "datasets" / name
 
-    def _seed(self, name: str, seed: int | None, data: Path | None) -> tuple[dict[str, Any], dict[str, Any]]:
-        """One run and its result; the weights are deleted once both are written down."""
+    def _seed(self, name: str, seed: int | None, data: Path | None) -> tuple[dict[str, Any], dict[str, Any], list]:
+        """One run, its result and its losses on held-out rows; the weights are deleted once all are written down."""
         folder = self.folder / "runs" / (name if seed is None else f"{name}-seed-{seed}")
         key, kept = self.key(name, [seed]), read_json(folder / "done.json")
         if kept and kept["key"] == key:
-            return kept["run"], kept["result"]
-        model, trained = Path(self.base_model), {"tokens": 0, "seconds": 0.0, "loss_last": None, "eval_losses": {}}
+            return kept["run"], kept["result"], kept["held_out"]
+        model, trained = Path(self.base_model), {"tokens": 0, "seconds": 0.0, "loss_last": None}
+        file = self.folder / "recipes" / f"seed-{self.grid.seeds[0] if seed is None else seed}.yaml"
+        values = recipe_of(self.grid, self.grid.seeds[0] if seed is None else seed)
+        write_bytes(file, yaml.safe_dump(values, sort_keys=False).encode())
         if seed is not None:
-            file = self.folder / "recipes" / f"seed-{seed}.yaml"
-            write_bytes(file, yaml.safe_dump(recipe_of(self.grid, seed), sort_keys=False).encode())
             self.call("recipes.sft", file, "--data", data, "--output", folder / "run")
             trained = read_json(folder / "run" / "run.json")
             if not trained["rows_not_sampled"]:
@@ -179,17 +196,22 @@ class Runner:
             if trained["settings"]["method"] == "lora":
                 self.call("recipes.merge", folder / "run")
                 model = folder / "run" / "merged"
+        losses: list[dict[str, Any]] = []
+        if self.held_out_cell and self._held_out_data:
+            arguments = ["--base", model, "--data", self._held_out_data, "--out", folder / "held_out.json"]
+            self.call("recipes.held_out", file, *arguments, *(["--trained", data] if data else []))
+            losses = read_json(folder / "held_out.json")["rows"]
         arguments = ["--protocol", self.grid.protocol, "--output", folder / "evaluation"]
         arguments += [] if self.grid.limit is None else ["--limit", self.grid.limit]
         self.call("evaluation.evaluate", model, *arguments)
         result = read_json(folder / "evaluation" / "result.json")
         run = {"seed": seed, "pass_at_1": result["pass_at_1"]}
-        run |= {name: trained[name] for name in ("tokens", "loss_last", "eval_losses")}
+        run |= {name: trained[name] for name in ("tokens", "loss_last")}
         run["seconds"] = trained["seconds"] + result["seconds"]["all"]
-        write_json(folder / "done.json", {"key": key, "run": run, "result": result})
-        for bulky in ("run", "prepared"):
+        write_json(folder / "done.json", {"key": key, "run": run, "result": result, "held_out": losses})
+        for bulky in ("run", "prepared", "cache"):
             shutil.rmtree(folder / bulky, ignore_errors=True)
-        return dict(run), result
+        return dict(run), result, losses
 
     def module(self, *arguments: object) -> None:
         """Run `python -m ...` of ours; what it says goes into log.txt.
@@ -253,14 +275,21 @@ class Runner:
             "standard_error": found["second_standard_error"],
             "seeds_standard_deviation": statistics.stdev(passes) if len(passes) > 1 else None,
             "difference": {k: found[k] for k in ("difference", "low", "high", "p")} if is_other else None,
+            "held_out": _held_out(record, against if is_other else None),
             "rows_with_a_prompt": record["rows_with_a_prompt"],
             "tokens": record["tokens"],
             "seconds": record["seconds"],
         }
 
 
+def _held_out(record: Mapping[str, Any], against: Mapping[str, Any] | None) -> dict[str, dict[str, Any]]:
+    """`held_out.compared` of two cells' records; empty where one was not scored."""
+    some = [[{row["row_id"]: row for row in run} for run in one["held_out"]] for one in (record, against) if one]
+    return held_out.compared(some[0], some[1] if against else None) if all(some) else {}
+
+
 def table(result: Mapping[str, Any]) -> str:
-    """result.json as Markdown: a line a cell, in points of pass@1."""
+    """result.json as Markdown: a line a cell in points of pass@1, and a line a cell and source of held-out losses."""
     lines = [
         f"{result['grid']}: pass@1 on {result['benchmark']} {result['version'] or ''} (protocol {result['protocol']}"
         f"{'' if result['limit'] is None else ', first ' + str(result['limit'])}), {result['recipe']}, "
@@ -278,6 +307,18 @@ def table(result: Mapping[str, Any]) -> str:
             f"| {'-' if spread is None else f'{100 * spread:.1f}'} |"
         )
     lines += [f"| {name} | failed: {why} | | |" for name, why in result["failed"].items()]
+    if any(cell["held_out"] for cell in result["cells"]):
+        lines += [
+            "",
+            f"| cell | held-out rows | nats a token | difference to {result['baseline']}, 95 % | between seeds |",
+            "| --- | --- | --- | --- | --- |",
+        ]
+    for cell in result["cells"]:
+        for source, found in cell["held_out"].items():
+            rows, d, seeds = f"{found['rows']} of {source}", found["difference"], found["seeds"]
+            shown = f"{d['difference']:+.4f} [{d['low']:+.4f}, {d['high']:+.4f}]" if d else "-"
+            spread = f"{statistics.stdev(seeds):.4f}" if len(seeds) > 1 else "-"
+            lines.append(f"| {cell['name']} | {rows} | {found['loss']:.4f} | {shown} | {spread} |")
     return "\n".join(lines)
 
 

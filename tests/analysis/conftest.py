@@ -55,9 +55,8 @@ def ablation() -> dict[str, Any]:
     """What recipes/ablate.py leaves of a grid of five cells, one of them failed."""
 
     def cell(name: str, mean: float, difference: float | None, **settings: Any) -> dict[str, Any]:
-        seeds = [
-            {"seed": n, "pass_at_1": mean, "eval_losses": {"toy": [[1, 2.0], [2, 1.5 + mean + n]]}} for n in (0, 1)
-        ]
+        seeds = [{"seed": n, "pass_at_1": mean} for n in (0, 1)]
+        losses = {"rows": 9, "tokens": 90, "loss": 2 + mean, "seeds": [1.5 + mean, 2.5 + mean], "difference": None}
         between = difference and {
             "difference": difference,
             "low": difference - 0.1,
@@ -66,7 +65,7 @@ def ablation() -> dict[str, Any]:
         }
         return {
             "name": name, "settings": settings, "seeds": seeds, "scores": {f"HumanEval/{n}": mean for n in range(10)},
-            "mean": mean, "standard_error": 0.1, "difference": between,
+            "mean": mean, "standard_error": 0.1, "difference": between, "held_out": {"toy": losses},
         }  # fmt: skip
 
     return {

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from artefacts import ROOT, Refusal, read_json, read_mapping, read_yaml, write_json
+from artefacts import ROOT, Refusal, read_json, read_mapping, read_yaml, write_bytes, write_json
 from dataset_scripts import mixture
 from evaluation import compare
 from recipes import ablate
@@ -93,7 +93,7 @@ class Commands:
     """Stands for the commands of other rooms: writes what they would write, and remembers them."""
 
     def __init__(self, build: Path) -> None:
-        self.said, self.not_sampled, self.broken = [], 5, None
+        self.said, self.not_sampled, self.broken, self.holds_out, self.scored = [], 5, None, False, []
         write_json(build / "toy/mixture.json", {"stages": ["01_sources", "09_mixture"]})
         write_json(build / "toy/01_sources/manifest.json", {"digest": "d"})
 
@@ -107,9 +107,19 @@ class Commands:
             assert (folder / "01_sources/manifest.json").is_file(), "the stages of the base mixture are there"
             write_json(folder / "09_mixture/manifest.json", {"notes": {"rows_chosen": 3}})
         if module == "recipes.sft":
-            facts = {"tokens": 3990, "seconds": 1.0, "loss_last": 2.0, "eval_losses": {}}
+            facts = {"tokens": 3990, "seconds": 1.0, "loss_last": 2.0}
             facts |= {"settings": {"method": "full"}, "rows_not_sampled": self.not_sampled}
             write_json(Path(arguments[-1]) / "run.json", facts)
+        if module == "model_cards.render" and self.holds_out:
+            test = Path(arguments[1]) / "datasets" / Path(arguments[-1]).name / "sft/test.parquet"
+            write_bytes(test, b"")
+        if module == "recipes.held_out":
+            self.scored.append(arguments[arguments.index("--data") + 1 :: 2])
+            loss = 1.0 if "half" in arguments[2] else 2.0
+            rows = [
+                {"row_id": f"r{n}", "source": "toy", "nll_nats": loss + n, "supervised_tokens": 1} for n in range(2)
+            ]
+            write_json(Path(arguments[arguments.index("--out") + 1]), {"rows": rows})
         if module == "evaluation.evaluate":
             passes = ["half" in arguments[0], "half-seed-1" in arguments[0]]  # of the two tasks
             tasks = {f"t{i}": {"verdicts": [{"status": "ok" if ok else "failed"}]} for i, ok in enumerate(passes)}
@@ -140,6 +150,21 @@ def test_seeds_are_pooled_by_task_and_compared_with_the_baseline(grid_file, tmp_
         tmp_path / "build/ablations/tiny/table.md"
     ).read_text()  # fmt: skip
     assert result == read_json(tmp_path / "build/ablations/tiny/result.json") and not result["failed"]
+
+
+def test_every_arm_is_scored_on_the_rows_that_the_baseline_holds_out(grid_file, tmp_path):
+    commands = Commands(tmp_path / "build")
+    commands.holds_out = True
+    cells = {"base": {"untrained": True}, "none": {}, "half": {"mixture": {"alchemist_share": 0.5}}}
+    result = ablated(grid_file(cells=cells), commands, tmp_path / "build")
+    assert len(commands.scored) == 5 and {Path(said[0]).name for said in commands.scored} == {"none"}
+    trained = [Path(said[2]).name for said in commands.scored if len(said) == 3]
+    assert trained == ["none", "none", "half", "half"], "what an arm was trained on is left out"
+    held_out = {cell["name"]: cell["held_out"]["toy"] for cell in result["cells"]}
+    assert held_out["none"]["difference"] is None and held_out["base"]["seeds"] == [2.5]
+    assert held_out["half"]["difference"] == {"difference": -1.0, "low": -1.0, "high": -1.0}
+    table = (tmp_path / "build/ablations/tiny/table.md").read_text()
+    assert "| half | 2 of toy | 1.5000 | -1.0000 [-1.0000, -1.0000] | 0.0000 |" in table
 
 
 def test_a_finished_cell_is_skipped_and_a_changed_one_runs_again(grid_file, tmp_path):
@@ -228,7 +253,9 @@ def test_a_tiny_grid_runs_end_to_end(recipe_file, mixture_file, tmp_path, grid_f
     options = {"files": [str(tmp_path / "rows.jsonl")], "licence": "MIT", "generator": "human"}
     cells = {"none": {"mixture": {"alchemist_share": 0.0}}, "half": {"mixture": {"alchemist_share": 0.5}}}
     path = grid_file(recipe=str(recipe_file()), recipe_keys={"learning_rate": 1.0e-3}, cells=cells)
-    base = mixture_file(_01_sources=[{"source": "jsonl", "options": options}], _04_decontaminate=None)
+    final = {"alchemist_share": 0.1, "mode": "add", "split": {"test_share": 0.1, "twin_jaccard": 1.0}}
+    sources = [{"source": "jsonl", "options": options}]
+    base = mixture_file(_01_sources=sources, _04_decontaminate=None, _09_mixture=final)
     said = []
 
     def command(module, *arguments):
@@ -247,6 +274,8 @@ def test_a_tiny_grid_runs_end_to_end(recipe_file, mixture_file, tmp_path, grid_f
         assert [run["seed"] for run in cell["seeds"]] == [0, 1]
         assert set(cell["scores"]) == {"HumanEval/0", "HumanEval/1"}
         assert all(3_000 < run["tokens"] <= 4_000 for run in cell["seeds"])
+        assert cell["held_out"]["jsonl"]["rows"] == none["held_out"]["jsonl"]["rows"] > 0
+        assert len(cell["held_out"]["jsonl"]["seeds"]) == 2
     losses = [run["loss_last"] for cell in (none, half) for run in cell["seeds"]]
     assert len(set(losses)) == 4, "another seed or other rows give another model"
     assert half["difference"]["low"] <= half["difference"]["difference"] <= half["difference"]["high"]

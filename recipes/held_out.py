@@ -1,0 +1,158 @@
+"""Loss of a model on held-out rows, row by row: what arms of an ablation are compared on.
+
+reads   a recipe (template, mask, limits), a model, the split `test` of a dataset repository
+writes  --out: {model, data_revision, rows: [{row_id, source, nll_nats, supervised_tokens}],
+        left_out: reason -> source -> rows}
+
+    python -m recipes.held_out RECIPE --base MODEL --data DATA --out losses.json
+
+Rows with an AlchemistPrompt are left out, so that every arm is asked the same thing whatever it was trained with; so
+are rows that a mixture named by --trained trains on, or a relative of theirs.
+"""
+
+import argparse
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from artefacts import Refusal, command_line, write_json
+from recipes import inputs
+from recipes import recipe as recipes
+from recipes.prepare import tokenised
+from recipes.recipe import Recipe
+from recipes.tokenise import IGNORED
+
+RESAMPLES = 10_000
+
+Losses = Mapping[str, Mapping[str, Any]]  # row id -> {source, nll_nats, supervised_tokens}
+
+
+def rows_of(data: Recipe, trained: Recipe | None, cache: Path) -> tuple[list[dict[str, Any]], dict]:
+    """The rows to score, tokenised and masked as the recipe does, and how many of the split were left out, by reason.
+
+    Args:
+        data: the recipe with the repository whose split `test` is read.
+        trained: the recipe with the one whose split `train` must share nothing with it.
+
+    Raises:
+        Refusal: there is no split `test`, or none of its rows is left.
+    """
+    splits = inputs.read_splits(data, inputs.data_revision(data), cache)
+    where = f"data '{data.data}', configuration '{data.data_config}'"
+    if "test" not in splits:
+        raise Refusal(f"{where}: there is no split 'test'; give the mixture a `split` (09_mixture).")
+    test, tokenizer = splits["test"], inputs.load_tokenizer(data)
+    seen: set[str] = set()
+    if trained is not None:
+        used = inputs.read_splits(trained, inputs.data_revision(trained), cache)["train"]
+        seen = {*used["id"], *(parent for parents in used["parents"] for parent in parents)}
+    found, left_out = [], {}
+    with_prompt = [prompt is not None for prompt in test["alchemist_prompt"]]
+    for row, prompted, parents in zip(tokenised(test, tokenizer, data, 1), with_prompt, test["parents"], strict=True):
+        reason = row["reason"]
+        if prompted:
+            reason = "with_a_prompt"
+        elif seen.intersection((row["row_id"], *parents)):
+            reason = "trained_on"
+        if reason is None:
+            found.append(row)
+        else:
+            left_out.setdefault(reason, Counter())[row["source"]] += 1
+    if not found:
+        raise Refusal(f"{where}: none of {len(test)} held-out rows can be scored ({', '.join(left_out)}).")
+    return found, left_out
+
+
+def score(model: Any, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Negative log-likelihood (nats, summed) of the supervised tokens of every row, one row at a time."""
+    import torch
+    from tqdm import tqdm
+
+    found = []
+    for row in tqdm(rows, desc="held-out rows", unit=" rows", leave=False, disable=None):
+        ids = torch.tensor([row["input_ids"]], device=model.device)
+        labels = torch.tensor(row["labels"][1:], device=model.device)
+        with torch.inference_mode():
+            logits = model(input_ids=ids, use_cache=False).logits[0, :-1].float()
+            nll = torch.nn.functional.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="sum")
+        supervised = int((labels != IGNORED).sum())
+        found.append(
+            {"row_id": row["row_id"], "source": row["source"], "nll_nats": nll.item(), "supervised_tokens": supervised}
+        )
+    return found
+
+
+def compared(runs: Sequence[Losses], against: Sequence[Losses] | None, seed: int = 0) -> dict[str, dict[str, Any]]:
+    """Of every source the loss of some runs, and the difference to those of another arm on the same rows.
+
+    Args:
+        runs: one entry a training seed.
+        against: likewise; rows that are not scored in all runs of both do not count. None: no difference.
+
+    Returns:
+        source -> {rows, tokens, loss (nats per supervised token, mean over seeds), seeds: [loss], difference: None or
+        {difference, low, high}}: the 95 % percentile interval of 10,000 draws of rows, in pairs, and of seeds.
+    """
+    everything = [*runs, *(against or ())]
+    common = sorted(set.intersection(*(set(run) for run in everything)))
+    by_source: dict[str, list[str]] = {}
+    for row_id in common:
+        by_source.setdefault(runs[0][row_id]["source"], []).append(row_id)
+    draws, found = np.random.default_rng(seed), {}
+    for source, ids in sorted(by_source.items()):
+        tokens = np.array([runs[0][i]["supervised_tokens"] for i in ids])
+        ours, theirs = (
+            np.array([[run[i]["nll_nats"] for i in ids] for run in some]) for some in (runs, against or runs)
+        )
+        of_seeds = ours.sum(axis=1) / tokens.sum()
+        found[source] = {
+            "rows": len(ids), "tokens": int(tokens.sum()), "loss": float(of_seeds.mean()),
+            "seeds": of_seeds.tolist(), "difference": None,
+        }  # fmt: skip
+        if against is None:
+            continue
+        differences = np.empty(RESAMPLES)
+        for n in range(RESAMPLES):
+            rows = draws.integers(0, len(ids), len(ids))
+            means = [nll[draws.integers(0, len(nll), len(nll))][:, rows].mean(axis=0) for nll in (ours, theirs)]
+            differences[n] = (means[0] - means[1]).sum() / tokens[rows].sum()
+        low, high = np.percentile(differences, [2.5, 97.5])
+        point = float((ours.mean(axis=0) - theirs.mean(axis=0)).sum() / tokens.sum())
+        found[source]["difference"] = {"difference": point, "low": float(low), "high": float(high)}
+    return found
+
+
+@command_line
+def main() -> None:
+    import torch
+    import transformers
+
+    parser = argparse.ArgumentParser(prog="python -m recipes.held_out", description=__doc__.split("\n\n")[0])
+    parser.add_argument("recipe", type=Path, help="how rows become tokens, e.g. recipes/sft/smollm2-135m/full.yaml")
+    parser.add_argument("--base", help="the model to score with (default: the recipe's base)")
+    parser.add_argument("--data", help="the mixture whose split `test` is scored (default: the recipe's)")
+    parser.add_argument("--trained", help="the mixture that the model was trained on, when it is another one")
+    parser.add_argument("--out", type=Path, required=True, help="JSON file to write")
+    given = parser.parse_args()
+    base = {"base": given.base} if given.base else {}
+    data, arguments = recipes.ours(given.recipe, base | ({"data": given.data} if given.data else {}))
+    trained, _ = recipes.ours(given.recipe, base | {"data": given.trained}) if given.trained else (None, None)
+    data = inputs.pin(data)
+    rows, left_out = rows_of(data, trained, given.out.parent / "cache")
+    on_cpu = bool(arguments.get("use_cpu")) or not torch.cuda.is_available()
+    model = transformers.AutoModelForCausalLM.from_pretrained(
+        data.base, revision=data.base_revision or "main", use_safetensors=True, attn_implementation="sdpa",
+        dtype=torch.float32 if on_cpu else torch.bfloat16,
+    ).eval()  # fmt: skip
+    scored = score(model if on_cpu else model.to("cuda"), rows)
+    record = {"model": data.base, "data_revision": inputs.data_revision(data), "rows": scored, "left_out": left_out}
+    write_json(given.out, record)
+    dropped = sum(sum(by_source.values()) for by_source in left_out.values())
+    print(f"{given.out}: {len(scored):,} held-out rows ({dropped:,} left out)")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
