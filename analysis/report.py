@@ -114,7 +114,7 @@ def _sources(artefacts: Artefacts) -> dict[str, dict[str, Any]]:
     """What 01_sources says of every source, without folders of this machine."""
     said = next(iter(artefacts.manifests.values()), {}).get("notes", {}).get("sources", {})
     return {
-        name: {key: of.get(key) for key in ("repo_id", "revision", "licence", "generator")}
+        name: {key: of.get(key) for key in ("about", "repo_id", "revision", "licence", "generator")}
         for name, of in said.items()
     }
 
@@ -148,8 +148,7 @@ def build(mixture: Path, out: Path) -> Path:
         Refusal: no stage is finished.
     """
     artefacts = Artefacts(mixture)
-    if not artefacts.ledgers or not artefacts.manifests:
-        raise Refusal(f"{mixture}: no finished stage there; run `make mixture MIXTURE={mixture.name}` first.")
+    _ = artefacts.ledgers  # refused before anything is written
     temporary = out.with_name(f".{out.name}.unfinished")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)

@@ -26,7 +26,7 @@ def toy_row(n: int, **changes: Any) -> dict[str, Any]:
 def toy_source(**changes: Any) -> dict[str, Any]:
     """What the manifest of 01_sources notes of a source."""
     noted = {"revision": "1" * 40, "pinned": True, "repo_id": "lab/toy", "licence": "MIT", "generator": "human"}
-    return noted | {"checks": ["compiles"]} | changes
+    return noted | {"checks": ["compiles"], "about": "Toys that add."} | changes
 
 
 def write_build(
