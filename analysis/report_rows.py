@@ -4,7 +4,8 @@ reads   the stages and, for texts of rejected rows, the packed dataset repositor
 
 Of a rejected row the report shows what the dataset repository publishes of it, and nothing where none is packed: one
 rule says which texts are withheld (model_cards, docs/publishing.md). Of a row that is withheld no fact is shown
-either, but for the evidence of decontamination, which names the benchmark and holds none of the row's text.
+either, but for the evidence of decontamination, which names the benchmark and holds none of the row's text, and how
+similar it is to a row of the mixture that was kept in its place.
 """
 
 import json
@@ -142,12 +143,13 @@ def _add_facts(artefacts: Artefacts, rows: list[dict[str, Any]]) -> None:
         found = artefacts.find(stage, "facts", ids)
         for row in rows:
             facts = found.get(row["id"], {})
+            shown = {"evidence", "similarity"} if row["twin"] else {"evidence"}  # of a row whose text is withheld
             if not facts and row["fate"] == PROMPTED:  # a copy of `add` was made after the others looked
                 facts = next((found[i] for i in row["parents"] if i in found), {})
             said = {
                 name: _said(name, value)
                 for name, value in facts.items()
-                if name != "id" and value not in (None, [], "", False) and (name == "evidence" or not row["withheld"])
+                if name != "id" and value not in (None, [], "", False) and (name in shown or not row["withheld"])
             }
             if said:
                 row["facts"][stage] = said

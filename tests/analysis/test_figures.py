@@ -165,6 +165,11 @@ def test_ablation_curves_hold_share_and_mode_alone_and_every_cell_its_difference
     assert "n = 10 tasks of humaneval and 2 seeds" in found["caption"] and "1 cells failed" in found["caption"]
 
 
+def test_the_grids_for_a_mixture_are_those_that_name_it():
+    assert ablation_curves.grids_for("demo") == ["recipes/ablations/demo.yaml"]
+    assert ablation_curves.grids_for("nobody_wrote_one") == []
+
+
 def test_a_grid_on_another_mixture_is_not_this_mixtures(tmp_path):
     build = write_build(tmp_path / "toy", [toy_row(1)])
     for grid in ("share", "other"):

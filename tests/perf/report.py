@@ -37,7 +37,7 @@ LANGUAGES = ("python", "javascript", "java", "go", "cpp", "rust")
 PAINTED = "return performance.getEntriesByName('first-contentful-paint')[0]?.startTime"
 STAGES = ("01_sources", "03_clean", "04_decontaminate", "08_customise", "09_mixture")
 ROWS_PER_SHARD, BODIES = 2000, 1000
-# what `python -m analysis.report` runs, and then how long its main thread ran, waited for a core (both in ns), and how often
+# what `python -m analysis.report` runs; then how long its main thread ran and waited for a core (ns), and how often
 REPORT = """
 import sys
 sys.argv = sys.argv[1:]
