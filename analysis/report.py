@@ -21,7 +21,7 @@ from typing import Any
 import jinja2
 from tqdm import tqdm
 
-from analysis import figures, funnel, report_leaks, report_rows, report_scores
+from analysis import ablation_curves, figures, funnel, report_leaks, report_rows, report_scores
 from analysis.reading import Artefacts
 from artefacts import Refusal, command_line, read_json
 
@@ -91,6 +91,7 @@ def facts(artefacts: Artefacts, drawn: dict[str, Any], rows: dict[str, Any]) -> 
         "rows_in": stages[0]["rows_in"],
         "rows_rejected": sum(n for stage in stages for n in stage["rejected"].values()),
         "sample": {name: value for name, value in rows.items() if name != "rows"} | {"shown": len(rows["rows"])},
+        "grids": ablation_curves.grids_for(artefacts.mixture["name"]),
         "ablations": [name for name in drawn if name.startswith("ablation_")],
         "example": min(prompted, key=lambda row: (len(row["instruction"]), row["id"]), default=None),
         "leaks": report_leaks.hits(artefacts),
@@ -114,7 +115,7 @@ def _sources(artefacts: Artefacts) -> dict[str, dict[str, Any]]:
     """What 01_sources says of every source, without folders of this machine."""
     said = next(iter(artefacts.manifests.values()), {}).get("notes", {}).get("sources", {})
     return {
-        name: {key: of.get(key) for key in ("repo_id", "revision", "licence", "generator")}
+        name: {key: of.get(key) for key in ("about", "repo_id", "revision", "licence", "generator")}
         for name, of in said.items()
     }
 
@@ -148,8 +149,7 @@ def build(mixture: Path, out: Path) -> Path:
         Refusal: no stage is finished.
     """
     artefacts = Artefacts(mixture)
-    if not artefacts.ledgers or not artefacts.manifests:
-        raise Refusal(f"{mixture}: no finished stage there; run `make mixture MIXTURE={mixture.name}` first.")
+    _ = artefacts.ledgers  # refused before anything is written
     temporary = out.with_name(f".{out.name}.unfinished")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)

@@ -24,8 +24,7 @@ def hits(artefacts: Artefacts, seed: int = 0) -> dict[str, Any]:
     """
     found: dict[str, list[dict]] = {"removed": [], "borderline": []}
     for stage in artefacts.manifests:
-        names = _names(artefacts, stage)
-        if "evidence" not in names:
+        if "evidence" not in artefacts.names(stage, "facts"):
             continue
         removed = {i: s for b in artefacts.columns(stage, "rejected", ["id", "source", "reason"])
                    for i, s, r in zip(*b.values(), strict=True) if r == "contaminated"}  # fmt: skip
@@ -48,13 +47,6 @@ def hits(artefacts: Artefacts, seed: int = 0) -> dict[str, Any]:
         row["source"] = text["source"] if text else None  # None: a later stage rejected it, for another reason
         row["pieces"] = [_piece(piece, text) for piece in row.pop("evidence")]
     return shown | {"of": {name: len(rows) for name, rows in found.items()}}
-
-
-def _names(artefacts: Artefacts, stage: str) -> list[str]:
-    import pyarrow.parquet as pq
-
-    files = artefacts.files(stage, "facts")
-    return pq.read_schema(files[0]).names if files else []
 
 
 def _some(rows: list[dict], most: int, seed: int) -> list[dict]:

@@ -4,7 +4,8 @@ reads   the stages and, for texts of rejected rows, the packed dataset repositor
 
 Of a rejected row the report shows what the dataset repository publishes of it, and nothing where none is packed: one
 rule says which texts are withheld (model_cards, docs/publishing.md). Of a row that is withheld no fact is shown
-either, but for the evidence of decontamination, which names the benchmark and holds none of the row's text.
+either, but for the evidence of decontamination, which names the benchmark and holds none of the row's text, and how
+similar it is to a row of the mixture that was kept in its place.
 """
 
 import json
@@ -18,7 +19,8 @@ from analysis.reading import Artefacts, chosen, rows_at
 from dataset_scripts.schema import COLUMNS, REDACTED_REASONS
 
 MOST_ROWS = 5_000
-MOST_REJECTED, MOST_PROMPTED = 1_500, 1_500  # of MOST_ROWS; the originals of prompted copies come on top of those
+# of MOST_ROWS; on top of those come the originals of prompted copies and the kept twins of rejected rows
+MOST_REJECTED, MOST_PROMPTED = 1_250, 1_250
 MOST_CHARS = 4_000  # of a text; the data is not cut
 MOST_FACT_CHARS = 300
 MOST_BYTES = 18_000_000  # of all texts together, as they stand in a script
@@ -38,15 +40,18 @@ def sample(artefacts: Artefacts, seed: int = 0) -> dict[str, Any]:
     prompts, parents = (artefacts.column(stage, "kept", name) for name in ("alchemist_prompt", "parents"))
     prompted = chosen([i for i, prompt in enumerate(prompts) if prompt], MOST_PROMPTED, seed)
     rejected = _rejected(artefacts, seed)
-    originals = {parent for place in prompted for parent in parents[place]}
     ids = artefacts.column(stage, "kept", "id")
+    twins = _twins(artefacts, {row["id"] for row in rejected}, set(ids))
+    beside = {parent for place in prompted for parent in parents[place]} | set(twins.values())
     plain = [i for i, prompt in enumerate(prompts) if not prompt]
-    wanted = [i for i in plain if ids[i] in originals]
+    wanted = [i for i in plain if ids[i] in beside]
     room = MOST_ROWS - len(prompted) - len(rejected) - len(wanted)
-    wanted += chosen([i for i in plain if ids[i] not in originals], max(room, 0), seed)
+    wanted += chosen([i for i in plain if ids[i] not in beside], max(room, 0), seed)
     rows = [_record(row, PROMPTED if row["alchemist_prompt"] else IN, stage)
             for row in rows_at(artefacts, stage, "kept", [*prompted, *wanted])]  # fmt: skip
     rows = _fitting([*rows, *rejected], seed)
+    for row in rows:
+        row["twin"] = twins.get(row["id"]) if row["fate"] == REJECTED else None
     _add_facts(artefacts, rows)
     _add_children(artefacts, rows)
     gone = [n for one in artefacts.ledgers for part in (one, one["new"]) for n in part["rejected"].values()]
@@ -91,6 +96,16 @@ def _rejected(artefacts: Artefacts, seed: int) -> list[dict[str, Any]]:
     ]
 
 
+def _twins(artefacts: Artefacts, ids: set[str], kept: set[str]) -> dict[str, str]:
+    """Rejected row -> the row in its place, where that is in the mixture: its text is published anyway."""
+    found: dict[str, str] = {}
+    for stage in artefacts.manifests:
+        if ids and "twin" in artefacts.names(stage, "facts"):
+            facts = artefacts.find(stage, "facts", ids)
+            found |= {row_id: of["twin"] for row_id, of in facts.items() if of["twin"] in kept}
+    return found
+
+
 def _published(artefacts: Artefacts, ids: set[str]) -> dict[tuple[str, str], dict[str, Any]]:
     """(id, reason) -> the rejected row as the packed repository has it; without text whatever may never have one."""
     files = (
@@ -128,12 +143,13 @@ def _add_facts(artefacts: Artefacts, rows: list[dict[str, Any]]) -> None:
         found = artefacts.find(stage, "facts", ids)
         for row in rows:
             facts = found.get(row["id"], {})
+            shown = {"evidence", "similarity"} if row["twin"] else {"evidence"}  # of a row whose text is withheld
             if not facts and row["fate"] == PROMPTED:  # a copy of `add` was made after the others looked
                 facts = next((found[i] for i in row["parents"] if i in found), {})
             said = {
                 name: _said(name, value)
                 for name, value in facts.items()
-                if name != "id" and value not in (None, [], "", False) and (name == "evidence" or not row["withheld"])
+                if name != "id" and value not in (None, [], "", False) and (name in shown or not row["withheld"])
             }
             if said:
                 row["facts"][stage] = said
@@ -142,6 +158,8 @@ def _add_facts(artefacts: Artefacts, rows: list[dict[str, Any]]) -> None:
 def _said(name: str, value: Any) -> str:
     if name == "evidence":
         return "; ".join(f"{piece['names'][0]} {evidence_line(piece)}" for piece in value)
+    if isinstance(value, list):
+        value = ", ".join(map(str, value))
     text = f"{value:.3f}" if isinstance(value, float) else str(value)
     return text if len(text) <= MOST_FACT_CHARS else f"{text[:MOST_FACT_CHARS]} [...]"
 
@@ -149,7 +167,11 @@ def _said(name: str, value: Any) -> str:
 def evidence_line(piece: dict[str, Any]) -> str:
     """A piece of evidence in one line, without the item's name; it holds none of the row's text."""
     measure, unit = SIGNALS[piece["signal"]]
-    decides = {"alone": "; this alone removes the row", "together": "; with another part it removes the row"}
+    decides = {
+        "alone": "; this alone removes the row",
+        "agreeing": "; with another signal on the same solution it removes the row",
+        "together": "; with another part it removes the row",
+    }
     said = f"{piece['part']}: {measure} {piece['score']:.3f}, {piece['size']} {unit}"
     return said + decides.get(piece["decides"], "")
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from analysis import style
 from analysis.reading import Artefacts
@@ -67,6 +68,7 @@ def draw(figure: Figure, found: style.Numbers) -> None:
             panels[1].plot(*np.array(points).T, marker=mark, markersize=4, color=style.colour(place), label=label)
         panels[1].set_title("loss on held-out rows, by source")
     for axes in panels:
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlabel("step")
         axes.set_ylabel("nats per token")
         axes.grid(True, axis="both")

@@ -176,7 +176,7 @@ def _collect(recipe: MixtureHead, folder: Path, where: str) -> Path:
     notes = {
         name: {
             "revision": revisions[name], "pinned": s.revision is not None, "repo_id": s.repo_id, "licence": s.licence,
-            "generator": s.generator, "checks": checks[name], **s.notes,
+            "generator": s.generator, "checks": checks[name], "about": s.about, **s.notes,
         }
         for name, s in loaded.items()
     }  # fmt: skip

@@ -34,6 +34,7 @@ FACTS = pa.schema(
         "teacher_reason": pa.string(),  # why it is not used; null where it is, or was not asked
         "leak": pa.float64(),  # share of its content words that only the code has
         "restated": pa.float64(),  # share that the instruction has
+        "concepts": pa.list_(pa.string()),  # what the code uses; null where it cannot be read
     }
 )
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -110,4 +111,5 @@ def batch(
         out["teacher_reason"].append(verdict.reason)
         out["leak"].append(verdict.leak)
         out["restated"].append(verdict.restated)
+        out["concepts"].append(static_alchemist.concepts(row["response"], row["language"]))
     return {**columns, **out}

@@ -179,7 +179,10 @@ def choose(config: Config, rows: pa.Table, prompts: dict[str, str], seed: int, w
 
 
 def prepare(config: Config, rows: Rows, seed: int, where: str) -> Prepared:
-    """Choose the rows that carry a prompt, and the prompt of each; and the rows that are held out.
+    """Choose the rows that are held out; of the others those that carry a prompt, and the prompt of each.
+
+    Held-out rows carry none: mixtures that differ in their prompts have the same held-out rows, and losses on them
+    can be compared.
 
     Raises:
         Refusal: `alchemist: teacher`, and no teacher has written any.
@@ -192,14 +195,15 @@ def prepare(config: Config, rows: Rows, seed: int, where: str) -> Prepared:
     prompts = prompts_of(config, table, facts)
     if config.alchemist == "teacher" and config.alchemist_share and not prompts:
         raise Refusal(f"{where}: 09_mixture.alchemist is teacher, but none of a teacher's prompts was accepted.")
+    test, held_out = splits.held_out(config.split, rows, seed, where) if config.split else (set(), {})
+    prompts = {i: prompt for i, prompt in prompts.items() if i not in test}
     picked = choose(config, table, prompts, seed, where)
     chosen = {i: prompts[i] for i in table["id"].to_pylist() if i in picked}
     if config.prompt == "shuffled":
         chosen = controls.shuffled(chosen, seed)
     elif config.prompt == "placebo":
         chosen = {i: controls.placebo(prompt, random.Random(f"{seed}:{i}")) for i, prompt in chosen.items()}
-    test, notes = splits.held_out(config.split, rows, seed, where) if config.split else (set(), {})
-    notes = {"rows_with_a_prompt": len(prompts), "rows_chosen": len(chosen), **notes}
+    notes = {"rows_with_a_prompt": len(prompts), "rows_chosen": len(chosen), **held_out}
     return Prepared({"config": config, "chosen": chosen, "test": test}, notes)
 
 

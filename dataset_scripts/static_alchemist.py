@@ -5,6 +5,7 @@ what the output contains. What the instruction already says is not said again, a
 `static_facts` did not find in the syntax tree.
 """
 
+import functools
 import hashlib
 import random
 import re
@@ -31,6 +32,7 @@ SAY_NOTHING = frozenset(
 )  # imports
 
 
+@functools.lru_cache(maxsize=1)  # what is said of a row and what is noted of it are asked one after the other
 def readings(response: str, language: str) -> Reading | None:
     """The reading of the response's code: its fences of the row's language joined, or the whole of bare code."""
     if language not in LANGUAGES:
@@ -76,6 +78,18 @@ def prompt(instruction: str, response: str, language: str, row_id: str, max_name
         sentences.append(rest[0].upper() + rest[1:])
     said = ". ".join(sentence for sentence in sentences if sentence)
     return f"{said}." if said else None
+
+
+def concepts(response: str, language: str) -> list[str] | None:
+    """Names of the algorithms, forms and data structures that the code uses; None where it cannot be read.
+
+    >>> concepts("def two(xs):\\n    return sorted(xs)[:2]", "python")
+    ['sorting']
+    """
+    found = readings(response, language)
+    if found is None or not found.tokens:
+        return None
+    return [name for name in found.facts if _FACTS[name].kind in ("concept", "data")]
 
 
 def _opening(language: str, form: str, concepts: list[str], instruction: str, chance: random.Random) -> str:

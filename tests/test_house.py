@@ -1,6 +1,7 @@
 """The walls of the house: who may import whom, what README and Makefile promise, that pins are exact."""
 
 import ast
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -74,6 +75,8 @@ def test_help_lists_every_target_with_a_line():
     done = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
     targets = set(re.findall(r"^([a-z][a-z0-9-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert targets == set(re.findall(r"^  make ([a-z0-9-]+) +\S", done.stdout, re.MULTILINE))
+    groups = [part.splitlines() for part in done.stdout.strip().split("\n\n")]
+    assert len(groups) > 5 and all(not lines[0].startswith(" ") and 1 < len(lines) < 18 for lines in groups)
 
 
 def test_files_named_in_the_readme_exist():
@@ -83,3 +86,31 @@ def test_files_named_in_the_readme_exist():
     )
     assert len(named) > 5
     assert not [name for name in named if not (ROOT / name).exists()]
+
+
+def test_a_dry_run_of_the_demo_plans_its_stages_and_its_training_and_runs_nothing():
+    done = subprocess.run(
+        ["make", "-n", "demo", "DRY_RUN=1", "TEACHER=local"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    commands = re.findall(r"python -m (\S+)", done.stdout.replace("\\\n", " "))
+    assert commands == ["dataset_scripts.build", "recipes.plan"]
+    assert re.search(r"dataset_scripts.build .*--teacher local .*--dry-run", done.stdout.replace("\\\n", " "))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["model", "RUN=nope"], "RUN=nope is no finished run (nope/run.json is not there); there are: none yet."),
+        (["evaluate-run", "RUN=nope/"], "RUN=nope/ is no finished run (nope/run.json is not there)"),
+        (["download-data"], "which repository, and which release of it? make download-data REPO=owner/name REVISION="),
+        (["download-model", "REPO=lab/toy"], "make download-model REPO=owner/name REVISION=v1.0.0"),
+    ],
+)
+def test_a_target_that_lacks_something_says_so_in_one_sentence(tmp_path, arguments, says):
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS", "HF_NAMESPACE"))}
+    done = subprocess.run(
+        ["make", *arguments, "PYTHON=true", f"BUILD={tmp_path}"],  # nothing is installed
+        cwd=ROOT, env=environment, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 2 and done.stdout == ""
+    assert says in done.stderr and len(done.stderr.splitlines()) == 2  # the second is make's own

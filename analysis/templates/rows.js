@@ -8,6 +8,8 @@ const $ = globalThis.jQuery;
 const element = (id) => document.getElementById(id);
 const wanted = new URLSearchParams(location.hash.slice(1));
 const NOTHING = "\u2013";
+const WITHHELD = "The text of this row is withheld: it was rejected for what it holds, is akin to such a row, or was rejected " +
+  "before anybody looked for secrets in it.";
 
 function make(tag, text = "", properties = {}) {
   const made = Object.assign(document.createElement(tag), properties);
@@ -110,6 +112,23 @@ function texts(row) {
   return [columns, part("Response", row.response, "response")];
 }
 
+/* a rejected row beside the one that was kept in its place; lines that the other lacks are marked */
+function besideTwin(row, twin) {
+  const whole = (one) => `${one.instruction}\n\n${one.response}`;
+  const part = (title, one, other) => {
+    const box = make("div");
+    const shown = make("pre", "", { tabIndex: 0 });
+    const lines = new Set(whole(other).split("\n").map((line) => line.trim()));
+    for (const line of whole(one).split("\n"))
+      shown.append(line.trim() && !lines.has(line.trim()) ? make("mark", line) : line, "\n");
+    box.append(make("h3", title), shown);
+    return box;
+  };
+  const columns = make("div", "", { className: "columns" });
+  columns.append(part("This row, rejected", row, twin), part("The row that was kept", twin, row));
+  return [columns, make("p", "Lines that the other lacks are marked.", { className: "soft" })];
+}
+
 function pairs(entries) {
   const list = make("dl", "", { className: "pairs" });
   for (const [name, value] of entries) {
@@ -134,8 +153,10 @@ function show(id) {
   element("row-title").textContent = `${id}: ${fate}`;
   const content = element("row-content");
   content.replaceChildren();
-  if (row.withheld) content.append(make("p", "The text of this row is withheld.", { className: "missing" }));
-  else content.append(...texts(row));
+  const twin = byId.get(row.twin);
+  if (row.withheld) content.append(make("p", WITHHELD, { className: "missing" }));
+  if (row.withheld && twin) content.append(make("h3", "The row that was kept in its place"), ...texts(twin));
+  else if (!row.withheld) content.append(...(twin ? besideTwin(row, twin) : texts(row)));
   content.append(make("h3", "What the stages said"));
   const said = Object.entries(row.facts).flatMap(([stage, facts]) =>
     Object.entries(facts).map(([name, value]) => [`${stage}: ${name}`, value]));
@@ -144,6 +165,7 @@ function show(id) {
   content.append(pairs([
     ["source", row.source ?? NOTHING], ["licence", row.license ?? NOTHING], ["writer", row.generator ?? NOTHING],
     ["language", row.language ?? NOTHING], ["task", row.task ?? NOTHING],
+    ...(row.twin ? [["kept in its place", family([row.twin])]] : []),
     ["parents", family(row.parents)], ["children", family(row.children)],
   ]));
   const dialog = element("row");

@@ -1,14 +1,15 @@
 """One file per source: repository id, revision, licence, generator, columns -> rows.
 
 A source module defines `SOURCE`, a `Source`; or, where a mixture file may set something about it, a strict `Options`
-and `source(options)`, which gives the `Source`. The module's name is the key that a mixture file uses. To add one,
-copy the shortest (`evol_codealpaca.py`), and name it in a mixture.
+and `source(options)`, which gives the `Source`. The module's name is the key that a mixture file uses; its docstring's
+first paragraph says on cards and in the report what a row is (`about`). To add one, copy the shortest
+(`evol_codealpaca.py`), and name it in a mixture.
 """
 
 import importlib
 import pkgutil
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple, get_args
 
 from artefacts import Refusal, validate
@@ -66,6 +67,7 @@ class Source:
         checks: the checks of 03_clean that make sense here; prose answers hold no code, bare code has no fence.
         revision: 40-hex commit of the Hub that is read; None while nobody has pinned it (`make pin-sources`).
         notes: what a reader of the manifest must know (a stand-in tokenizer, a prefix instead of a sample).
+        about: what a row is; `load` takes it from the module's docstring.
     """
 
     licence: str
@@ -77,6 +79,7 @@ class Source:
     checks: tuple[Check, ...] = CHECKS
     revision: str | None = None
     notes: Mapping[str, Any] = field(default_factory=dict)
+    about: str = ""
 
     def revision_to_read(self) -> str:
         """The pinned revision, or the one that `find_revision` finds now."""
@@ -99,7 +102,9 @@ def load(name: str, where: str, options: Mapping[str, Any] | None = None) -> Sou
     module = importlib.import_module(f"{__name__}.{name}")
     entry = f"{where}: 01_sources, options of '{name}'"
     if hasattr(module, "Options"):
-        return module.source(validate(module.Options, dict(options or {}), entry))
-    if options:
+        source = module.source(validate(module.Options, dict(options or {}), entry))
+    elif options:
         raise Refusal(f"{entry}: unknown key '{next(iter(options))}'; this source has no options.")
-    return module.SOURCE
+    else:
+        source = module.SOURCE
+    return replace(source, about=" ".join((module.__doc__ or "").split("\n\n")[0].split()))

@@ -1,4 +1,4 @@
-'''Documented functions and methods of the running interpreter's standard library.
+'''Documented functions and methods of the running Python's standard library: the docstring asks, the code answers.
 
 Real code by many hands that every machine with Python already has: the demo needs no download. The instruction is
 written from name, signature and docstring; the response is the code. The files are read, not imported.

@@ -114,7 +114,10 @@ def evaluated(folder: Path, passing: set[int]) -> None:
 
 @pytest.fixture(scope="session")
 def toy_mixture(tmp_path_factory) -> Path:
-    """build/toy: 40 kept rows, 12 copies with prompts, rows rejected with and without text, leaks, a run."""
+    """build/toy: 40 kept rows, 12 copies with prompts, rows rejected with and without text, leaks, a run.
+
+    Of the kept rows the code of 20 was read: all of them sort, and 5 use a heap as well.
+    """
     root = tmp_path_factory.mktemp("report")
     plain = [toy_row(n, generator="human" if n % 2 else "lab/model") for n in range(40)]
     plain[0] = plain[0] | {"instruction": f"Add 0. {ATTACK}"}
@@ -123,8 +126,10 @@ def toy_mixture(tmp_path_factory) -> Path:
         toy_row(100, reason="does_not_compile"),
         toy_row(101, reason="secret", instruction=None, response=None),
         toy_row(102, reason="near_duplicate", response=f"```python\n{SECRET_TEXT}\n```"),
+        toy_row(103, reason="near_duplicate", instruction="Add 3. " + plain[3]["instruction"]),
     ]
-    twins = {rejected[2]["id"]: rejected[1]["id"]}  # of a row with a secret: published without text
+    # of a row with a secret: published without text; and of a row of the mixture
+    twins = {rejected[2]["id"]: rejected[1]["id"], rejected[3]["id"]: plain[3]["id"]}
     build = write_build(root / "toy", [*plain, *copies], rejected=rejected, twins=twins)
     _decontaminated(build, plain)
     pack_dataset(build, root / "hub")
@@ -152,7 +157,11 @@ def _decontaminated(build: Path, kept: list[dict[str, Any]]) -> None:
         *({"id": row["id"], "evidence": [], "borderline": False} for row in kept[2:]),
     ]
     write_stage(build, "04_decontaminate", kept, [removed], {"config": {}}, facts)
-    prompts = [{"id": row["id"], "alchemist": "static"} for row in kept[:20]]
+    prompts = [
+        {"id": row["id"], "alchemist": "static", "concepts": ["sorting", "heap"] if n < 5 else ["sorting"]}
+        for n, row in enumerate(kept[:20])
+    ]
+    prompts += [{"id": row["id"], "alchemist": None, "concepts": None} for row in kept[20:]]
     write_stage(build, "08_customise", kept, [], {"config": {}}, prompts)
     counts = {"rows": 41, "removed": 1, "by_signal": {"ngram": 0, "cosine": 1, "tree": 0}, "borderline": 1,
               "items": {"humaneval": 1}}  # fmt: skip

@@ -8,6 +8,7 @@ import pytest
 
 from analysis import (
     ablation_curves,
+    concepts,
     cpd_density,
     distribution,
     embedding,
@@ -43,6 +44,18 @@ def test_the_distribution_counts_every_row_once(artefacts, rows):
     assert found["prompt"] == {"without a prompt": 40, "static": 12}  # a copy's writer is its original's
 
 
+def test_concepts_are_counted_by_language_among_the_rows_whose_code_was_read(artefacts):
+    found = concepts.numbers(artefacts)
+    # the 12 copies with a prompt have the code of the first 12 rows
+    assert found["read"] == {"python": 32} and found["concepts"] == {"python": {"sorting": 32, "heap": 10}}
+    assert "n = 52 rows, 32 of them with code that was read" in found["caption"]
+
+
+def test_only_the_most_common_concepts_are_drawn(artefacts, monkeypatch):
+    monkeypatch.setattr(concepts, "MOST_CONCEPTS", 1)
+    assert concepts.numbers(artefacts)["concepts"] == {"python": {"sorting": 32}}
+
+
 def test_lengths_are_those_of_the_texts(artefacts, rows):
     found = lengths.numbers(artefacts)["lengths"]
     words = [len(row["instruction"].split()) for row in rows]
@@ -71,8 +84,8 @@ def test_the_funnel_adds_up(artefacts, toy_mixture):
     for stage in found["stages"]:
         assert stage == stage | {"rows_in": stage["kept"] + sum(stage["rejected"].values())}
     cleaned = next(s for s in found["stages"] if s["stage"] == "03_clean")
-    assert cleaned["rejected"] == {"does_not_compile": 1, "near_duplicate": 1, "secret": 1}
-    assert found["stages"][-1]["new"] == 12 and "4 rejected" in found["caption"]
+    assert cleaned["rejected"] == {"does_not_compile": 1, "near_duplicate": 2, "secret": 1}
+    assert found["stages"][-1]["new"] == 12 and "5 rejected" in found["caption"]
 
 
 def test_leaks_are_those_of_the_stage(artefacts):
@@ -111,7 +124,21 @@ def test_the_change_by_prompts_has_an_interval_around_it(artefacts):
     assert one["mean"] == pytest.approx(found["distance"]["prompted"] - found["distance"]["plain"])
     assert one["low"] <= one["mean"] <= one["high"]
     assert {name: len(points) for name, points in found["map"].items()} == dict.fromkeys(embedding.NAMES, 12)
-    assert embedding.numbers(artefacts) == found  # the same rows give the same numbers
+    assert embedding.numbers(artefacts) == found  # the same rows give the same numbers and the same map
+
+
+def test_the_distance_is_measured_where_the_map_is_not(artefacts, monkeypatch):
+    found = embedding.numbers(artefacts)["distance"]
+    monkeypatch.setattr(embedding, "_map", lambda dense, seed: np.zeros((len(dense), 2)))
+    assert embedding.numbers(artefacts)["distance"] == found
+
+
+def test_texts_with_the_same_words_are_neighbours_on_the_map():
+    groups = np.repeat(np.eye(3), 20, axis=0) + np.random.default_rng(0).normal(0, 0.02, (60, 3))
+    places = embedding._map(groups, seed=0).reshape(3, 20, 2)
+    spread = np.linalg.norm(places - places.mean(axis=1, keepdims=True), axis=2).max()
+    means = places.mean(axis=1)
+    assert min(np.linalg.norm(means[i] - means[j]) for i, j in ((0, 1), (0, 2), (1, 2))) > 2 * spread
 
 
 def test_error_cases_are_counted_per_evaluation(artefacts):
@@ -136,6 +163,11 @@ def test_ablation_curves_hold_share_and_mode_alone_and_every_cell_its_difference
     assert cells["add_5"]["difference"] == pytest.approx({"difference": 10, "low": 0, "high": 20})
     assert cells["add_5"]["held_out_loss"] == {"toy": pytest.approx([1.8, 2.8])}
     assert "n = 10 tasks of humaneval and 2 seeds" in found["caption"] and "1 cells failed" in found["caption"]
+
+
+def test_the_grids_for_a_mixture_are_those_that_name_it():
+    assert ablation_curves.grids_for("demo") == ["recipes/ablations/demo.yaml"]
+    assert ablation_curves.grids_for("nobody_wrote_one") == []
 
 
 def test_a_grid_on_another_mixture_is_not_this_mixtures(tmp_path):

@@ -11,8 +11,9 @@ import pytest
 from analysis import reading, report, report_leaks, report_rows, report_scores
 from analysis.reading import Artefacts
 from artefacts import Refusal, read_json, write_json
+from dataset_scripts.decontaminate import RULES
 from tests.analysis import browser
-from tests.analysis.conftest import ATTACK, SECRET_TEXT
+from tests.analysis.conftest import ATTACK, SECRET_TEXT, evidence
 from tests.model_cards.toy_build import toy_row, write_build
 
 
@@ -66,12 +67,13 @@ def test_a_run_shows_no_folder_of_the_machine(site, toy_mixture):
 
 
 def test_the_sample_states_what_it_is_a_sample_of(sample):
-    assert sample["of"] == {report_rows.PROMPTED: [12, 12], report_rows.IN: [40, 40], report_rows.REJECTED: [4, 4]}
-    assert len({row["id"] for row in sample["rows"]}) == len(sample["rows"]) == 56
+    assert sample["of"] == {report_rows.PROMPTED: [12, 12], report_rows.IN: [40, 40], report_rows.REJECTED: [5, 5]}
+    assert len({row["id"] for row in sample["rows"]}) == len(sample["rows"]) == 57
 
 
 def test_a_redacted_row_shows_its_reason_and_nothing_else(site, sample):
-    by_reason = {row["reason"]: row for row in sample["rows"] if row["fate"] == report_rows.REJECTED}
+    rejected = [row for row in sample["rows"] if row["fate"] == report_rows.REJECTED and not row["twin"]]
+    by_reason = {row["reason"]: row for row in rejected}
     assert by_reason["does_not_compile"]["response"].startswith("```python")
     for reason in ("secret", "contaminated", "near_duplicate"):  # the last is a twin of the first
         row = by_reason[reason]
@@ -88,7 +90,9 @@ def test_without_a_packed_repository_no_rejected_row_shows_text(toy_mixture, tmp
     shutil.copytree(toy_mixture, copied)
     alone = report_rows.sample(Artefacts(copied))
     rejected = [row for row in alone["rows"] if row["fate"] == report_rows.REJECTED]
-    assert not alone["is_packed"] and len(rejected) == 4
+    assert not alone["is_packed"] and len(rejected) == 5
+    (beside,) = [row for row in rejected if row["twin"]]  # the row in its place is public
+    assert beside["reason"] == "near_duplicate" and beside["facts"] == {"03_clean": {"similarity": "0.750"}}
     assert all(row["withheld"] and row["reason"] and row["response"] is None for row in rejected)
     # packed from other rows than these
     shutil.copytree(toy_mixture.parent / "hub", tmp_path / "hub")
@@ -103,7 +107,7 @@ def test_parents_and_children_find_each_other(sample):
     copies = [row for row in sample["rows"] if row["fate"] == report_rows.PROMPTED]
     for copy in copies:
         assert by_id[copy["parents"][0]]["children"] == [copy["id"]]
-        assert copy["facts"]["08_customise"] == {"alchemist": "static"}  # its original's
+        assert copy["facts"]["08_customise"]["alchemist"] == "static"  # its original's
 
 
 def test_a_small_sample_keeps_the_originals_of_copies(toy_mixture, monkeypatch):
@@ -112,10 +116,24 @@ def test_a_small_sample_keeps_the_originals_of_copies(toy_mixture, monkeypatch):
     monkeypatch.setattr(report_rows, "MOST_REJECTED", 2)
     artefacts = Artefacts(toy_mixture)
     found = report_rows.sample(artefacts)
-    assert len(found["rows"]) == 12 and found["of"][report_rows.REJECTED] == [2, 4]
+    assert len(found["rows"]) == 12 and found["of"][report_rows.REJECTED] == [2, 5]
     ids = {row["id"] for row in found["rows"]}
     assert all(parent in ids for row in found["rows"] for parent in row["parents"])
     assert report_rows.sample(artefacts) == found != report_rows.sample(artefacts, seed=1)
+
+
+def test_a_near_duplicate_stands_beside_the_row_that_was_kept(toy_mixture, monkeypatch):
+    monkeypatch.setattr(report_rows, "MOST_ROWS", 7)
+    monkeypatch.setattr(report_rows, "MOST_PROMPTED", 0)
+    rows = {row["id"]: row for row in report_rows.sample(Artefacts(toy_mixture))["rows"]}
+    beside = [row for row in rows.values() if row["twin"]]
+    assert len(rows) == 7 and [row["reason"] for row in beside] == ["near_duplicate"]
+    assert rows[beside[0]["twin"]]["instruction"] == "Add 3."  # it is in the sample, however small that is
+
+
+def test_every_rule_of_decontamination_is_said_in_its_own_words():
+    said = {report_rows.evidence_line(evidence(decides=rule)) for rule in (None, *RULES)}
+    assert len(said) == len(RULES) + 1
 
 
 def test_long_texts_are_cut_and_all_texts_fit(toy_mixture, monkeypatch):
@@ -125,7 +143,7 @@ def test_long_texts_are_cut_and_all_texts_fit(toy_mixture, monkeypatch):
     assert len(longest["response"]) == 20 and longest["more"]["response"] > 0
     monkeypatch.setattr(report_rows, "MOST_BYTES", 500)
     few = report_rows.sample(Artefacts(toy_mixture))
-    assert 0 < len(few["rows"]) < 56 and sum(shown for shown, _ in few["of"].values()) == len(few["rows"])
+    assert 0 < len(few["rows"]) < 57 and sum(shown for shown, _ in few["of"].values()) == len(few["rows"])
 
 
 def test_hits_stand_beside_their_item_and_only_kept_rows_are_quoted(site, toy_mixture):

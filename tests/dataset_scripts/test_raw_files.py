@@ -142,7 +142,10 @@ def test_own_files_stand_side_by_side_under_their_names(tmp_path, mixture_file):
     release = read_json(packed / "release.json")
     assert {"exercises", "reviews"} <= {config["name"] for config in release["configs"]}
     assert release["settings"]["01_sources"]["reviews"]["sample_rows"] == 2
-    assert "### `exercises`\n\n3 rows from" in (packed / "README.md").read_text()
+    assert (
+        "Alpaca (instruction, input, output), ShareGPT (conversations) or messages.\n\n3 rows from"
+        in (packed / "README.md").read_text()
+    )
 
 
 @pytest.mark.parametrize(

@@ -138,6 +138,7 @@ def test_every_source_says_who_wrote_it_and_under_which_licence(name):
     source = sources.load(name, "test", NEEDED_OPTIONS.get(name))
     assert source.licence and source.generator and callable(source.find_revision)
     assert set(source.checks) <= set(sources.CHECKS)
+    assert source.about.endswith(".") and 20 < len(source.about) < 200  # what a row is, for cards and the report
 
 
 def test_cleaning_of_real_evolved_rows_rejects_few_and_with_reason(real_data):

@@ -69,6 +69,21 @@ def related_rows():
     return rows
 
 
+@pytest.mark.parametrize(
+    "final", [{"mode": "replace"}, {"mode": "add", "prompt": "shuffled"}, {"alchemist_share": 0.0}]
+)
+def test_mixtures_that_differ_in_their_prompts_hold_out_the_same_rows(toy_source, mixture_file, tmp_path, final):
+    toy_source(related_rows())
+    plain = {"alchemist_share": 0.5, "mode": "add", "split": {"test_share": 0.3, "twin_jaccard": 0.4}}
+    sides = []
+    for settings in (plain, plain | final):
+        path = mixture_file(_02_dedup=None, _03_clean=None, _04_decontaminate=None, _09_mixture=settings)
+        folder = builder.build(path, tmp_path / "build", workers=1) / "09_mixture"
+        side = read_rows(folder, "facts", ["id", "split"])["split"].to_pylist()
+        sides.append([row for row, its in zip(read_rows(folder).to_pylist(), side, strict=True) if its == "test"])
+    assert sides[0] == sides[1] and not any(row["alchemist_prompt"] for row in sides[0])
+
+
 def test_a_mixture_holds_out_whole_families_and_copies_stay_with_their_rows(toy_source, mixture_file, tmp_path):
     rows = related_rows()
     toy_source(rows)
@@ -89,7 +104,7 @@ def test_a_mixture_holds_out_whole_families_and_copies_stay_with_their_rows(toy_
     assert notes["rows_in_test"] == len(held_out) and 40 < len(held_out) <= 48
     assert notes["groups"] == 40 + 30 + 30 and notes["rows_in_the_largest_group"] == 2
     copies = [row for row in kept if row["parents"]]
-    assert len(copies) > 20 and all(side[row["id"]] == side[row["parents"][0]] for row in copies)
+    assert len(copies) > 20 and all(side[row["id"]] == side[row["parents"][0]] == "train" for row in copies)
     of_text = {(row["instruction"], row["response"]): side[row["id"]] for row in originals}
     for place in range(40, len(rows), 2):
         assert of_text[rows[place]] == of_text[rows[place + 1]]

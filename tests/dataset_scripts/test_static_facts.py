@@ -5,7 +5,7 @@ import doctest
 
 import pytest
 
-from dataset_scripts import static_alchemist
+from dataset_scripts import customise, static_alchemist
 from dataset_scripts.fact_table import FACTS
 from dataset_scripts.static_alchemist import prompt, readings
 from dataset_scripts.static_facts import read
@@ -240,6 +240,23 @@ def test_the_wording_depends_on_the_row_alone():
 @pytest.mark.parametrize("response", ["Sure.", "```python\ndef f(:\n```", "```text\nnothing\n```", "Sure", ""])
 def test_no_prompt_where_no_code_can_be_read(response):
     assert prompt("Do it.", response, "python", "1", 3) is None
+
+
+def test_concepts_are_noted_of_every_row_whose_code_can_be_read():
+    heap = "```python\nimport heapq\ndef f(xs):\n    print(sorted(xs))\n    return heapq.heappop(xs)\n```"
+    rows = [
+        ("generation", heap),
+        ("data_filtering", heap),
+        ("generation", "Sure."),
+        ("generation", "```python\nprint(1)\n```"),
+    ]
+    columns = {
+        "id": ["1", "2", "3", "4"], "task": [task for task, _ in rows], "instruction": ["Do it."] * 4,
+        "response": [text for _, text in rows], "language": ["python"] * 4,
+    }  # fmt: skip
+    found = customise.batch(columns, config=customise.Config(alchemist="static"), sample=frozenset())
+    assert found["concepts"] == [["sorting", "heap"], ["sorting", "heap"], None, []]
+    assert [prompt is None for prompt in found["alchemist_prompt"]] == [False, True, True, False]
 
 
 def test_bare_code_of_a_commit_is_read_in_the_rows_language():

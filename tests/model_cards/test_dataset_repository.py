@@ -66,6 +66,35 @@ def test_a_dataset_card_is_valid_yaml_and_holds_the_ledger(built, tmp_path):
     assert release["settings"]["01_sources"] == {"toy": {"source": "toy"}}
     assert release["settings"]["04_decontaminate"]["benchmarks"] == ["humaneval"]
     assert "| toy | 41 | 1 (2.44 %) |" in text  # the table of leaks
+    assert text.count("| `03_clean` | 42 |") == 1  # of one source there is one table
+    code = next(part for part in text.split("```") if part.startswith("python\nfrom datasets"))
+    assert 'load_dataset(".", "sft"' in code and "hence `other`" not in text
+
+
+@pytest.mark.parametrize(
+    ("found", "says"),
+    [
+        (["PSF-2.0"], "not on it: hence `other`"),
+        (["MIT", "Apache-2.0"], "rows have several: hence `other`"),
+        (["MIT"], None),
+    ],
+)
+def test_a_card_says_why_its_licence_is_other(tmp_path, found, says):
+    rows = [toy_row(n, license=found[n % len(found)]) for n in range(6)]
+    folder = render.pack_dataset(write_build(tmp_path / "toy", rows), tmp_path / "hub")
+    assert (front_matter(folder)["license"] == "other") == (says is not None)
+    text = (folder / "README.md").read_text()
+    assert says in text if says else "hence `other`" not in text
+
+
+def test_two_sources_have_their_own_funnels_and_say_what_their_rows_are(tmp_path):
+    rows = [toy_row(n, source="toys" if n % 2 else "games") for n in range(6)]
+    sources = {"games": noted_source(about="Games that add."), "toys": noted_source()}
+    text = (
+        render.pack_dataset(write_build(tmp_path / "toy", rows, sources=sources), tmp_path / "hub") / "README.md"
+    ).read_text()
+    assert text.count("| `03_clean` | 3 | 3 |") == 2
+    assert "Games that add.\n\n3 rows from" in text and "Toys that add.\n\n3 rows from" in text
 
 
 def test_packing_again_changes_nothing_and_new_rows_change_the_repository(built, toy_source, tmp_path, capsys):

@@ -26,7 +26,7 @@ def toy_row(n: int, **changes: Any) -> dict[str, Any]:
 def toy_source(**changes: Any) -> dict[str, Any]:
     """What the manifest of 01_sources notes of a source."""
     noted = {"revision": "1" * 40, "pinned": True, "repo_id": "lab/toy", "licence": "MIT", "generator": "human"}
-    return noted | {"checks": ["compiles"]} | changes
+    return noted | {"checks": ["compiles"], "about": "Toys that add."} | changes
 
 
 def write_build(
@@ -51,7 +51,8 @@ def write_build(
     gone = {row["id"] for row in rejected}
     passed = [row for row in raw if row["id"] not in gone]
     config = {"03_clean": {"secrets": "reject"}, "09_mixture": {"alchemist_share": 0.05}} | (settings or {})
-    write_stage(folder, "03_clean", passed, list(rejected), {"config": config["03_clean"]}, _facts("twin", twins))
+    alike = [of | {"similarity": 0.75} for of in _facts("twin", twins)]
+    write_stage(folder, "03_clean", passed, list(rejected), {"config": config["03_clean"]}, alike)
     new = [bool(row["parents"]) for row in rows]
     write_stage(folder, "09_mixture", list(rows), [], {"config": config["09_mixture"]}, _facts("split", splits), new)
     stages = ["01_sources", "03_clean", "09_mixture"]
