@@ -29,8 +29,9 @@ from recipes import checkpoints, inputs, packing, save
 from recipes import recipe as recipes
 from recipes.prepare import prepare, show_audit
 from recipes.recipe import Recipe, refuse_longer_than
+from recipes.supervise import STOPPED_EXIT_CODE, is_supervised, note_stopped
 from recipes.tokenise import IGNORED
-from recipes.trainer import STOPPED_EXIT_CODE, RowsCollator, Stopped, stop_on_signals, trainer_class
+from recipes.trainer import RowsCollator, Stopped, stop_on_signals, stopping_at_once, trainer_class
 
 PINS = ("torch", "transformers", "trl", "accelerate", "datasets", "peft")
 WHERE = ("base", "data")  # where rows and base lie may change between start and resume; their digests may not
@@ -51,16 +52,22 @@ def launched_world_size() -> int:
 def check_world(trainer: Any, path: Path, recipe: Recipe) -> None:
     """The processes that run are those of the recipe, and they shard.
 
-    accelerate can leave each process training alone, all into one folder, without a word.
+    accelerate can leave each process training alone, all into one folder, without a word; transformers spreads one
+    process over all GPUs that it sees.
 
     Raises:
-        Refusal: another number of processes, or no sharding where the recipe says fsdp2.
+        Refusal: another number of processes, several GPUs in one, or no sharding where the recipe says fsdp2.
     """
     found, kind = trainer.accelerator.num_processes, str(trainer.accelerator.distributed_type).split(".")[-1]
     if found != recipe.world_size:
         raise Refusal(
             f"{path} is written for world_size {recipe.world_size}, launched with {found} process(es); launch it with "
             "make, or python -m recipes.launch."
+        )
+    if trainer.args.n_gpu > 1:
+        raise Refusal(
+            f"{path}: a process has one GPU and this one sees {trainer.args.n_gpu}; launch it with make, or set "
+            "CUDA_VISIBLE_DEVICES=0."
         )
     if recipe.sharding == "fsdp2" and (kind != "FSDP" or trainer.accelerator.state.fsdp_plugin.fsdp_version != 2):
         raise Refusal(f"{path} says sharding fsdp2, but the processes run as {kind}; launch with recipes/accelerate/.")
@@ -193,7 +200,9 @@ def train(
     trainer.row_ids = datasets.Dataset.from_parquet(str(prepared / "rows.parquet"))["row_id"][:]
     trainer.settings = settings_of(recipe, arguments, revisions)
     config, main_process = trainer.args, trainer.accelerator.is_main_process
-    begun, said = accelerate.utils.broadcast_object_list(list(checkpoints.newest_complete(output)))  # rank 0's word
+    # rank 0 alone reads them (75 GiB each for 7B), and its word is everybody's
+    found = checkpoints.newest_complete(output) if main_process else (None, [])
+    begun, said = accelerate.utils.broadcast_object_list(list(found))
     if begun:
         checkpoints.refuse_other_settings(begun, trainer.settings)
     trainer.accelerator.wait_for_everyone()
@@ -340,17 +349,24 @@ def main() -> int:
         return 0
     pinned = {"base_revision": recipe.base_revision, "data_revision": recipe.data_revision}
     overrides = overrides_of(given) | {k: v for k, v in pinned.items() if v}
-    recipe, arguments = recipes.for_world(given.recipe, *recipes.load(given.recipe, overrides), given.world_size)
     try:
-        if int(os.environ.get("RANK", "0")) > 0:  # rank 0 holds the folder for all
-            train(given.recipe, recipe, arguments, output, key, revisions)
-            return 0
-        with claimed(output):
-            if given.fresh:
-                checkpoints.delete_all(output)
-            record = train(given.recipe, recipe, arguments, output, key, revisions)
+        with stopping_at_once():
+            recipe, arguments = recipes.for_world(
+                given.recipe, *recipes.load(given.recipe, overrides), given.world_size
+            )
+            if int(os.environ.get("RANK", "0")) > 0:  # rank 0 holds the folder for all
+                train(given.recipe, recipe, arguments, output, key, revisions)
+                return 0
+            with claimed(output):
+                if given.fresh:
+                    checkpoints.delete_all(output)
+                record = train(given.recipe, recipe, arguments, output, key, revisions)
     except Stopped as stopped:
-        print(f"sft: {stopped}", file=sys.stderr)
+        if int(os.environ.get("RANK", "0")) == 0:
+            print(f"sft: {stopped}", file=sys.stderr)
+        if is_supervised():  # its launcher would make 1 of every other code, and the supervisor of the note 75
+            note_stopped()
+            return 0
         return STOPPED_EXIT_CODE
     print(
         f"{output}: {record['tokens']:,} tokens in {record['seconds'] / 60:.1f} min, "

@@ -7,7 +7,7 @@ import signal
 import pytest
 
 from artefacts import Refusal, read_json
-from recipes import checkpoints, sft, trainer
+from recipes import checkpoints, sft, supervise, trainer
 from tests.recipes.conftest import call_main, toy_rows, write_dataset, write_recipe
 
 
@@ -96,9 +96,10 @@ def test_a_stopped_run_goes_on_to_the_same_weights(straight, in_process, recipe_
             stop_after(patch, 6, lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
             assert in_process(sft, recipe, "--output", output).code == 130
         else:
-            stop_after(patch, 5, lambda _: os.kill(os.getpid(), signal.SIGTERM))
+            number = signal.SIGUSR1 if way == "cut short" else signal.SIGTERM
+            stop_after(patch, 5, lambda _: os.kill(os.getpid(), number))
             stopped = in_process(sft, recipe, "--output", output)
-            assert stopped.code == trainer.STOPPED_EXIT_CODE and "stopped at step 5" in stopped.last
+            assert stopped.code == supervise.STOPPED_EXIT_CODE and "stopped at step 5" in stopped.last
     assert not (output / "run.json").exists()
     if way == "cut short":
         (output / "checkpoint-5" / "optimizer.pt").unlink()
@@ -110,6 +111,21 @@ def test_a_stopped_run_goes_on_to_the_same_weights(straight, in_process, recipe_
         assert "checkpoint-5: not resumed from, optimizer.pt is missing" in resumed.out
     assert read_json(output / "run.json")["resumed_from_step"] == begun
     assert same(weights(reference / "model"), weights(output / "model")), "bit for bit"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+@pytest.mark.parametrize("where", ["make_trainer", "eval_losses"])  # before the first step; after the last one
+def test_a_run_stopped_outside_of_its_steps_says_so_at_once(
+    in_process, recipe_file, tmp_path, monkeypatch, number, where
+):
+    recipe, handler = recipe_file(max_steps=2, save_steps=1), signal.getsignal(number)
+    with monkeypatch.context() as patch:
+        patch.setattr(sft, where, lambda *_: os.kill(os.getpid(), number))
+        stopped = in_process(sft, recipe, "--output", tmp_path / "run")
+    assert stopped.code == supervise.STOPPED_EXIT_CODE and f"stopped by {number.name}" in stopped.last
+    assert signal.getsignal(number) == handler and not (tmp_path / "run/run.json").exists()
+    done = in_process(sft, recipe, "--output", tmp_path / "run")
+    assert done.code == 0 and ("resuming from" in done.out) == (where == "eval_losses")
 
 
 @pytest.fixture(scope="module")
