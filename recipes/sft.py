@@ -17,8 +17,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from importlib.metadata import version
+from contextlib import contextmanager, suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ from recipes.tokenise import IGNORED
 from recipes.trainer import RowsCollator, Stopped, stop_on_signals, stopping_at_once, trainer_class
 
 PINS = ("torch", "transformers", "trl", "accelerate", "datasets", "peft")
+OPTIONAL = ("bitsandbytes", "liger-kernel", "flash-attn", "kernels")  # used where they are installed
 WHERE = ("base", "data")  # where rows and base lie may change between start and resume; their digests may not
 
 
@@ -98,8 +99,12 @@ def settings_of(recipe: Recipe, arguments: dict[str, Any], revisions: dict[str, 
 
 
 def versions() -> dict[str, str]:
-    """Versions of the packages that shape a run."""
-    return {name: version(name) for name in PINS}
+    """Versions of the packages that shape a run; of optional ones where they are installed."""
+    found = {name: version(name) for name in PINS}
+    for name in OPTIONAL:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 @contextmanager
@@ -134,9 +139,6 @@ def make_trainer(path: Path, recipe: Recipe, arguments: dict[str, Any], prepared
 
     if not arguments["use_cpu"] and not torch.cuda.is_available():
         raise Refusal(f"{path} needs a GPU and there is none; the recipe that runs here is make train-demo.")
-    arguments = dict(arguments)
-    if arguments.get("use_liger_kernel") and not transformers.utils.is_liger_kernel_available():
-        arguments["use_liger_kernel"] = False
     os.environ["TENSORBOARD_LOGGING_DIR"] = str(output / "tensorboard")
     os.environ["TRACKIO_DIR"] = str(output / "trackio")
     evaluated = {p.name: datasets.load_from_disk(str(p)) for p in sorted((prepared / "eval").glob("*"))}
@@ -154,9 +156,8 @@ def make_trainer(path: Path, recipe: Recipe, arguments: dict[str, Any], prepared
     except ValueError as error:  # no GPU, no bfloat16
         raise Refusal(f"{path}: this machine cannot run it: {' '.join(str(error).split())[:200]}") from None
     transformers.set_seed(arguments["seed"])
-    attention = inputs.attention_of(recipe, config.use_cpu)
     tokenizer = inputs.load_tokenizer(recipe)
-    model = inputs.load_base(recipe, config.use_cpu, attention)
+    model = inputs.load_base(recipe, config.use_cpu)
     refuse_longer_than(model.config.max_position_embeddings, path, recipe)
     lora = None
     if recipe.method == "lora":
@@ -176,7 +177,7 @@ def make_trainer(path: Path, recipe: Recipe, arguments: dict[str, Any], prepared
         raise Refusal(f"{path}: {' '.join(str(error).split())[:300]}") from error
     trainer.data_collator = RowsCollator(trainer.data_collator)
     check_world(trainer, path, recipe)
-    packing.prove_rows_apart(model.config, attention, trainer.args.device)
+    packing.prove_rows_apart(model.config, recipe.attention, trainer.args.device)
     return trainer
 
 
@@ -195,6 +196,7 @@ def train(
     workers = 0 if launched_world_size() > 1 else os.cpu_count() or 1
     prepared = prepare(path, recipe, arguments, output.parent / "prepared", workers)
     counts = {k: v for k, v in read_json(prepared / "prepared.json").items() if k != "key"}
+    recipe, arguments = inputs.resolved(recipe, arguments)
     trainer = make_trainer(path, recipe, arguments, prepared, output)
     check_labels(trainer, counts["supervised_tokens"])
     trainer.row_ids = datasets.Dataset.from_parquet(str(prepared / "rows.parquet"))["row_id"][:]
@@ -211,7 +213,10 @@ def train(
         step = config.gradient_accumulation_steps * trainer.accelerator.num_processes
         steps = math.ceil(counts["packed_rows"] / step) * config.num_train_epochs
         going_on = f"resuming from {begun}" if begun else "from the base model"
-        print("\n".join([*said, show_audit(counts), f"training: about {steps:g} steps, {going_on}"]), flush=True)
+        how = f"attention {recipe.attention}" + (", Liger's kernels" if arguments.get("use_liger_kernel") else "")
+        print(
+            "\n".join([*said, show_audit(counts), f"training: about {steps:g} steps, {going_on}; {how}"]), flush=True
+        )
         for _, folder in checkpoints.steps_of(output):
             if begun is None or int(folder.name.split("-")[1]) > int(begun.name.split("-")[1]):
                 checkpoints.delete(folder)  # not whole, said above
