@@ -12,6 +12,7 @@ import fcntl
 import math
 import os
 import platform
+import re
 import resource
 import subprocess
 import sys
@@ -306,13 +307,22 @@ def hardware(trainer: Any) -> dict[str, Any]:
         "processes": trainer.accelerator.num_processes,
         "weights_share_of_a_process": round(held / sum(p.numel() for p in trainer.model.parameters()), 4),
         "gpus": gpus,
-        "cpu": platform.processor() or platform.machine(),
+        "cpu": processor(),
         "cores": len(os.sched_getaffinity(0)),
         "threads": torch.get_num_threads(),
         "platform": platform.platform(),
         "peak_gpu_gib": round(torch.cuda.max_memory_allocated() / 2**30, 2) if gpus else None,
         "peak_host_gib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2),
     }
+
+
+def processor() -> str:
+    """Model name of the processor, by Linux; its architecture where that is not said (ARM)."""
+    try:
+        said = re.search(r"^model name\s*: (.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    except OSError:
+        said = None
+    return said[1] if said else platform.machine()
 
 
 def arguments_of(description: str) -> argparse.ArgumentParser:
