@@ -52,9 +52,10 @@ def data_revision(recipe: Recipe) -> str:
     if (folder / "README.md").is_file():
         return digest_of_folder(folder, files_of_configuration(folder, recipe.data_config))
     if folder.is_dir() or is_local(recipe.data):
+        mixture = folder.name if (CHAT_TEMPLATES.parent / "mixtures" / f"{folder.name}.yaml").is_file() else "<name>"
         raise Refusal(
             f"data '{recipe.data}': no dataset repository there (README.md is missing); run `make data "
-            "MIXTURE=<name>` first."
+            f"MIXTURE={mixture}` first."
         )
     return recipe.data_revision or _commit_on_hub("data", recipe.data)
 
