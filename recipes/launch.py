@@ -13,8 +13,8 @@ from typing import Any
 from artefacts import ROOT, Refusal, command_line, read_json
 from recipes import inputs, plan
 from recipes.prepare import prepare, show_audit
-from recipes.recipe import Recipe, for_world, load
-from recipes.sft import arguments_of, output_of, overrides_of
+from recipes.recipe import Recipe, for_world, load, overrides_of
+from recipes.sft import arguments_of, output_of
 from recipes.supervise import STOPPED_EXIT_CODE
 from recipes.trainer import Stopped, stopping_at_once
 

@@ -228,13 +228,13 @@ def show_audit(counts: dict[str, Any]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m recipes.prepare", description=__doc__.split("\n\n")[0])
     parser.add_argument("recipe", type=Path)
-    parser.add_argument("--base", help="another base model than the recipe's (folder or Hub id)")
-    parser.add_argument("--data", help="another dataset repository than the recipe's (folder or Hub id)")
+    recipes.add_overrides(parser)
     parser.add_argument("--to", type=Path, default=Path("build/runs/prepared"), help="default: build/runs/prepared")
     parser.add_argument("--json", action="store_true", help="print what prepared.json holds")
     given = parser.parse_args()
-    overrides = {name: value for name in ("base", "data") if (value := getattr(given, name))}
-    folder = prepare(given.recipe, *recipes.load(given.recipe, overrides), given.to, os.cpu_count() or 1)
+    folder = prepare(
+        given.recipe, *recipes.load(given.recipe, recipes.overrides_of(given)), given.to, os.cpu_count() or 1
+    )
     counts = read_json(folder / "prepared.json")
     print(json.dumps(counts, indent=2) if given.json else f"{show_audit(counts)}\n{folder}")
 

@@ -329,21 +329,11 @@ def arguments_of(description: str) -> argparse.ArgumentParser:
     """The arguments that sft, launch and rebuild share."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("recipe", type=Path, help="e.g. recipes/sft/smollm2-135m/full.yaml")
-    parser.add_argument("--base", help="another base model than the recipe's (folder or Hub id)")
-    parser.add_argument("--data", help="another dataset repository than the recipe's (folder or Hub id)")
-    parser.add_argument("--data-config", help="another configuration of it than the recipe's (sft, sft_research, ...)")
-    parser.add_argument("--base-revision", help="commit of a base on the Hub (default: the recipe's, else main's)")
-    parser.add_argument("--data-revision", help="commit of a mixture on the Hub (default: likewise)")
+    recipes.add_overrides(parser)
     parser.add_argument("--output", type=Path, help="default: build/runs/<base>-<variant>")
     parser.add_argument("--world-size", type=int, help="processes in all, when not those of the recipe")
     parser.add_argument("--fresh", action="store_true", help="delete the run's checkpoints and start over")
     return parser
-
-
-def overrides_of(given: argparse.Namespace) -> dict[str, str]:
-    """The keys of a recipe that the command line gives."""
-    names = ("base", "data", "data_config", "base_revision", "data_revision")
-    return {name: value for name in names if (value := getattr(given, name))}
 
 
 def output_of(given: argparse.Namespace) -> Path:
@@ -355,7 +345,7 @@ def output_of(given: argparse.Namespace) -> Path:
 def main() -> int:
     given = arguments_of(__doc__.split("\n\n")[0]).parse_args()
     output = output_of(given)
-    recipe, theirs = recipes.ours(given.recipe, overrides_of(given))
+    recipe, theirs = recipes.ours(given.recipe, recipes.overrides_of(given))
     recipe, theirs = recipes.for_world(given.recipe, inputs.pin(recipe), theirs, given.world_size)
     revisions = {"data_revision": inputs.data_revision(recipe), "base_digest": inputs.base_digest(recipe)}
     key = code_key(["recipes.sft"], recipe.model_dump() | theirs, PINS, revisions.values())
@@ -363,7 +353,7 @@ def main() -> int:
         print(f"{output}: unchanged ({done['tokens']:,} tokens, {done['steps']} steps)")
         return 0
     pinned = {"base_revision": recipe.base_revision, "data_revision": recipe.data_revision}
-    overrides = overrides_of(given) | {k: v for k, v in pinned.items() if v}
+    overrides = recipes.overrides_of(given) | {k: v for k, v in pinned.items() if v}
     try:
         with stopping_at_once():
             recipe, arguments = recipes.for_world(

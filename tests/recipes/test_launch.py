@@ -35,14 +35,29 @@ def test_a_dry_run_prints_the_plan_and_a_run_without_gpus_is_refused_in_one_sent
     "key", ["train-l7b", "train-cl7b", "train-ds67b", "train-octocoder", "train-octogeex", "train-demo"]
 )
 def test_make_targets_name_recipes_that_exist_and_pass_their_settings(key):
-    settings = ["DRY_RUN=1", "NPROC=4", "NNODES=2", "BASE=b", "DATA=d", "DATA_CONFIG=c"]
+    settings = ["DRY_RUN=1", "NPROC=4", "NNODES=2", "BASE=b", "DATA=d", "DATA_CONFIG=c", "OUTPUT=o"]
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))}
     command = ["make", "-n", key, *settings]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
     line = done.stdout.strip().splitlines()[-1]
     assert (ROOT / re.search(r"recipes/sft/\S+\.yaml", line)[0]).is_file()
-    if key != "train-demo":
-        assert "--nproc 4 --nnodes 2 --base b --data d --data-config c" in line and line.endswith("--dry-run")
+    assert " ".join(line.split()).endswith(
+        "--nproc 4 --nnodes 2 --base b --data d --data-config c --output o --dry-run"
+    )
+
+
+@pytest.mark.parametrize("given", [{}, {"BASE": "b", "DATA": "d", "OUTPUT": "o", "RECIPE": "lora"}])
+def test_the_demo_is_trained_on_what_make_builds_or_on_what_is_named(given):
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))}
+    command = ["make", "-n", "train-demo", *(f"{name}={value}" for name, value in given.items())]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    words = done.stdout.strip().splitlines()[-1].split()
+    options = {name: words[words.index(f"--{name}") + 1] for name in ("base", "data", "output")}
+    if given:
+        assert options == {"base": "b", "data": "d", "output": "o"} and words[3].endswith("smollm2-135m/lora.yaml")
+    else:
+        assert options["base"] == "build/models/SmolLM2-135M-Instruct" and words[3].endswith("full.yaml")
+    assert [f"-m {m}" in done.stdout for m in ("recipes.base_model", "dataset_scripts.build")] == [not given] * 2
 
 
 def test_the_command_of_one_process_of_eight_and_of_four_machines():

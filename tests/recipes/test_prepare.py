@@ -80,6 +80,12 @@ def test_a_relative_of_a_trained_row_is_never_evaluated_on(prepared, tmp_path, r
         prepared(data=str(data), eval_strategy="epoch")
 
 
+def test_the_command_prepares_what_the_run_will_ask_for(recipe_file, in_process, tmp_path):
+    """By the same overrides as the run: rows of another configuration would be prepared in vain."""
+    done = in_process(prepare, recipe_file(), "--data-config", "sft_research", "--to", tmp_path / "prepared")
+    assert done.code == 2 and "configuration 'sft_research': it cannot be read" in done.last
+
+
 def test_a_packed_row_carries_the_indexes_of_its_rows(prepared, tiny_model):
     from datasets import Dataset
     from transformers import AutoTokenizer
