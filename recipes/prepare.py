@@ -70,15 +70,29 @@ def sampled(rows: Any, tokenizer: Any, recipe: Recipe, seed: int) -> Any:
 def refuse_relatives(train: Any, test: Any, where: str) -> None:
     """What is evaluated on must not have been trained on, not even as a variant.
 
+    Rows made from one another or from a common ancestor are relatives, and relatives of relatives too.
+
     Raises:
-        Refusal: a row of `test` was made from the same row as one of `train`, or is that row.
+        Refusal: a row of `test` is a relative of one of `train`, or is that row.
     """
-    trained = dict(zip(train["family"], train["row_id"], strict=True))
-    for family, row_id in zip(test["family"], test["row_id"], strict=True):
-        if family in trained:
+    above: dict[str, str] = {}
+
+    def find(row_id: str) -> str:
+        while (parent := above.setdefault(row_id, row_id)) != row_id:
+            above[row_id] = above[parent]
+            row_id = above[row_id]
+        return row_id
+
+    for rows in (train, test):
+        for row_id, *parents in rows["relatives"]:
+            for parent in parents:
+                above[find(row_id)] = find(parent)
+    trained = {find(row_id): row_id for row_id in train["row_id"]}
+    for row_id in test["row_id"]:
+        if relative := trained.get(find(row_id)):
             raise Refusal(
-                f"{where}: row {row_id} of the split 'test' and row {trained[family]} of 'train' were made from the "
-                f"same row ({family}); an evaluation loss on it would mean nothing, make the splits again."
+                f"{where}: row {row_id} of the split 'test' and row {relative} of 'train' were made from the same "
+                "row, or one from the other; an evaluation loss on it would mean nothing, make the splits again."
             )
 
 
@@ -214,13 +228,13 @@ def show_audit(counts: dict[str, Any]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m recipes.prepare", description=__doc__.split("\n\n")[0])
     parser.add_argument("recipe", type=Path)
-    parser.add_argument("--base", help="another base model than the recipe's (folder or Hub id)")
-    parser.add_argument("--data", help="another dataset repository than the recipe's (folder or Hub id)")
+    recipes.add_overrides(parser)
     parser.add_argument("--to", type=Path, default=Path("build/runs/prepared"), help="default: build/runs/prepared")
     parser.add_argument("--json", action="store_true", help="print what prepared.json holds")
     given = parser.parse_args()
-    overrides = {name: value for name in ("base", "data") if (value := getattr(given, name))}
-    folder = prepare(given.recipe, *recipes.load(given.recipe, overrides), given.to, os.cpu_count() or 1)
+    folder = prepare(
+        given.recipe, *recipes.load(given.recipe, recipes.overrides_of(given)), given.to, os.cpu_count() or 1
+    )
     counts = read_json(folder / "prepared.json")
     print(json.dumps(counts, indent=2) if given.json else f"{show_audit(counts)}\n{folder}")
 

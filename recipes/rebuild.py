@@ -5,7 +5,8 @@
 reads   release.json of a published model (or run.json of a run); writes build/rebuild/<name>/
 
 Recipe, data revision and base are those of the record; another base or other data is refused. On the machine type and
-the packages of the record the weights of the demo are byte-identical; elsewhere the report says what differs.
+the packages of the record the weights of the demo are byte-identical; the report names the processor, GPUs, processes,
+threads, packages and commit that differ.
 """
 
 import argparse
@@ -27,7 +28,8 @@ def fetch_record(model: str) -> dict[str, Any]:
     """Settings, revisions and digests of a published run.
 
     Returns:
-        `settings` (a whole recipe), `data_revision`, `base_digest`, `commit`, `versions`, `files` (name -> sha256).
+        `settings` (a whole recipe), `data_revision`, `base_digest`, `commit`, `versions`, `hardware`, `files` (name ->
+        sha256).
 
     Raises:
         Refusal: no such folder or repository, no commit given for a repository, or no record in it.
@@ -43,12 +45,12 @@ def fetch_record(model: str) -> dict[str, Any]:
     release, run = read_json(folder / "release.json"), read_json(folder / "run.json")
     if release is None and run is None:
         raise Refusal(f"{model}: neither release.json nor run.json there; only runs of these recipes can be rebuilt.")
-    settings = run["settings"] if run else release["settings"]["recipe"] | {"data": release["data"]}
+    settings = run["settings"] if run else release["settings"]["recipe"]
     run = run or release["run"]
     missing = [key for key in ("data_revision", "base_digest", "checkpoint") if key not in run]
     if missing:
         raise Refusal(f"{model}: the record has no '{missing[0]}'; it was made before runs could be rebuilt.")
-    kept = {key: run.get(key) for key in ("data_revision", "base_digest", "commit", "versions")}
+    kept = {key: run.get(key) for key in ("data_revision", "base_digest", "commit", "versions", "hardware")}
     return kept | {"settings": settings, "files": run["checkpoint"]["files"]}
 
 
@@ -70,17 +72,19 @@ def write_recipe(record: dict[str, Any], base: str | None, data: str | None, pat
     values = {k: v for k, v in record["settings"].items() if v is not None or k == "chat_template"}
     values |= {k: v for k, v in (("base", base), ("data", data)) if v}
     write_bytes(path, yaml.safe_dump(values, sort_keys=False).encode())
+    named = (("data", "data_revision", "DATA"), ("base", "base_digest", "BASE"))
+    for what, key, flag in named:
+        if len(record[key]) == 64 and not Path(values[what]).is_dir():
+            how = {"data": "make data or make download-data", "base": "make base-model, where it is the demo's"}[what]
+            raise Refusal(
+                f"{what} '{values[what]}' was a folder when the model was trained, and the record knows its files by "
+                f"a digest; name a folder that holds them with {flag}= ({how})."
+            )
     recipe, _ = recipes.ours(path)
     recipe = inputs.pin(recipe)
     inputs.refuse_missing_commits(recipe)
     found = {"data_revision": inputs.data_revision(recipe), "base_digest": inputs.base_digest(recipe)}
-    for what, key, flag in (("data", "data_revision", "DATA"), ("base", "base_digest", "BASE")):
-        if found[key] != record[key] and len(record[key]) == 64 and not Path(values[what]).is_dir():
-            how = {"data": "make download-data", "base": "make base-model, where it is the demo's"}[what]
-            raise Refusal(
-                f"{what} '{values[what]}' is on the Hub, and the record knows its files by a digest; name a folder "
-                f"that holds them with {flag}= ({how})."
-            )
+    for what, key, flag in named:
         if found[key] != record[key]:
             raise Refusal(
                 f"{what} '{values[what]}' is {found[key][:16]}, the record was made with {record[key][:16]}; name the "
@@ -110,10 +114,14 @@ def compare(record: dict[str, Any], output: Path) -> str | None:
     return None
 
 
-def differences(record: dict[str, Any]) -> list[str]:
-    """What differs between the record's surroundings and these: commit and packages."""
-    now = sft.versions()
-    said = [f"{n} {v} (now {now.get(n)})" for n, v in (record["versions"] or {}).items() if now.get(n) != v]
+def differences(record: dict[str, Any], output: Path) -> list[str]:
+    """What differs between the record's surroundings and those of the rebuilt run: machine, packages and commit."""
+    before, now = dict(record["versions"] or {}), sft.versions()
+    here = read_json(output / "run.json")["hardware"]
+    for name in ("cpu", "gpus", "processes", "threads"):  # what the rounding of a sum may depend on
+        if record["hardware"]:
+            before[name], now[name] = record["hardware"].get(name), here[name]
+    said = [f"{name} {value} (now {now.get(name)})" for name, value in before.items() if now.get(name) != value]
     return said + ([f"commit {record['commit']} (now {sft.commit()})"] if record["commit"] != sft.commit() else [])
 
 
@@ -133,7 +141,7 @@ def main() -> int:
     output = REBUILT / name / "run"
     train(path, output)
     wrong = compare(record, output)
-    for difference in differences(record):
+    for difference in differences(record, output):
         print(f"differs from the record: {difference}")
     weights = len(save.weight_files(output / "model"))
     print(f"{output}/model: {wrong or f'byte-identical to {given.model} ({weights} file(s))'}")

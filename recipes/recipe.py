@@ -4,6 +4,7 @@ TRL's own command line ignores keys it does not know; here an unknown key is an 
 too, and what would undermine a run (pushing before the result is verified, code from the Hub) is refused.
 """
 
+import argparse
 import dataclasses
 import logging
 import typing
@@ -126,6 +127,26 @@ def ours(path: Path, overrides: dict[str, Any] | None = None) -> tuple[Recipe, d
             f"{path}: key 'chat_template': recipes/chat_templates has no {recipe.chat_template}, but {known}."
         )
     return recipe, {k: v for k, v in values.items() if k not in Recipe.model_fields}
+
+
+OVERRIDES = {
+    "base": "another base model than the recipe's (folder or Hub id)",
+    "data": "another dataset repository than the recipe's (folder or Hub id)",
+    "data_config": "another configuration of it than the recipe's (sft, sft_research, ...)",
+    "base_revision": "commit of a base on the Hub (default: the recipe's, else main's)",
+    "data_revision": "commit of a mixture on the Hub (default: likewise)",
+}
+
+
+def add_overrides(parser: argparse.ArgumentParser) -> None:
+    """Give a command line the keys of a recipe that it may replace."""
+    for name, what in OVERRIDES.items():
+        parser.add_argument(f"--{name.replace('_', '-')}", help=what)
+
+
+def overrides_of(given: argparse.Namespace) -> dict[str, str]:
+    """The keys of a recipe that the command line gives."""
+    return {name: value for name in OVERRIDES if (value := getattr(given, name))}
 
 
 def load(path: Path, overrides: dict[str, Any] | None = None) -> tuple[Recipe, dict[str, Any]]:

@@ -86,7 +86,7 @@ def save_adapter(model: Any, tokenizer: Any, recipe: Recipe, use_cpu: bool, fold
     tokenizer.save_pretrained(unfinished)
     with torch.autocast(model.device.type, torch.bfloat16):
         said = greedy_tokens(model, tokenizer)
-    base = inputs.load_base(recipe, use_cpu, model.config._attn_implementation).to(model.device)
+    base = inputs.load_base(recipe, use_cpu).to(model.device)
     again = peft.PeftModel.from_pretrained(base, unfinished).eval()
     before, after = (peft.get_peft_model_state_dict(m) for m in (model, again))
     other = [name for name in before if name not in after or not torch.equal(before[name].cpu(), after[name].cpu())]

@@ -12,13 +12,14 @@ import fcntl
 import math
 import os
 import platform
+import re
 import resource
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from importlib.metadata import version
+from contextlib import contextmanager, suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +30,12 @@ from recipes import checkpoints, inputs, packing, save
 from recipes import recipe as recipes
 from recipes.prepare import prepare, show_audit
 from recipes.recipe import Recipe, refuse_longer_than
+from recipes.supervise import STOPPED_EXIT_CODE, is_supervised, note_stopped
 from recipes.tokenise import IGNORED
-from recipes.trainer import STOPPED_EXIT_CODE, RowsCollator, Stopped, stop_on_signals, trainer_class
+from recipes.trainer import RowsCollator, Stopped, stop_on_signals, stopping_at_once, trainer_class
 
 PINS = ("torch", "transformers", "trl", "accelerate", "datasets", "peft")
+OPTIONAL = ("bitsandbytes", "liger-kernel", "flash-attn", "kernels")  # used where they are installed
 WHERE = ("base", "data")  # where rows and base lie may change between start and resume; their digests may not
 
 
@@ -51,16 +54,22 @@ def launched_world_size() -> int:
 def check_world(trainer: Any, path: Path, recipe: Recipe) -> None:
     """The processes that run are those of the recipe, and they shard.
 
-    accelerate can leave each process training alone, all into one folder, without a word.
+    accelerate can leave each process training alone, all into one folder, without a word; transformers spreads one
+    process over all GPUs that it sees.
 
     Raises:
-        Refusal: another number of processes, or no sharding where the recipe says fsdp2.
+        Refusal: another number of processes, several GPUs in one, or no sharding where the recipe says fsdp2.
     """
     found, kind = trainer.accelerator.num_processes, str(trainer.accelerator.distributed_type).split(".")[-1]
     if found != recipe.world_size:
         raise Refusal(
             f"{path} is written for world_size {recipe.world_size}, launched with {found} process(es); launch it with "
             "make, or python -m recipes.launch."
+        )
+    if trainer.args.n_gpu > 1:
+        raise Refusal(
+            f"{path}: a process has one GPU and this one sees {trainer.args.n_gpu}; launch it with make, or set "
+            "CUDA_VISIBLE_DEVICES=0."
         )
     if recipe.sharding == "fsdp2" and (kind != "FSDP" or trainer.accelerator.state.fsdp_plugin.fsdp_version != 2):
         raise Refusal(f"{path} says sharding fsdp2, but the processes run as {kind}; launch with recipes/accelerate/.")
@@ -91,8 +100,12 @@ def settings_of(recipe: Recipe, arguments: dict[str, Any], revisions: dict[str, 
 
 
 def versions() -> dict[str, str]:
-    """Versions of the packages that shape a run."""
-    return {name: version(name) for name in PINS}
+    """Versions of the packages that shape a run; of optional ones where they are installed."""
+    found = {name: version(name) for name in PINS}
+    for name in OPTIONAL:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 @contextmanager
@@ -127,9 +140,6 @@ def make_trainer(path: Path, recipe: Recipe, arguments: dict[str, Any], prepared
 
     if not arguments["use_cpu"] and not torch.cuda.is_available():
         raise Refusal(f"{path} needs a GPU and there is none; the recipe that runs here is make train-demo.")
-    arguments = dict(arguments)
-    if arguments.get("use_liger_kernel") and not transformers.utils.is_liger_kernel_available():
-        arguments["use_liger_kernel"] = False
     os.environ["TENSORBOARD_LOGGING_DIR"] = str(output / "tensorboard")
     os.environ["TRACKIO_DIR"] = str(output / "trackio")
     evaluated = {p.name: datasets.load_from_disk(str(p)) for p in sorted((prepared / "eval").glob("*"))}
@@ -147,9 +157,8 @@ def make_trainer(path: Path, recipe: Recipe, arguments: dict[str, Any], prepared
     except ValueError as error:  # no GPU, no bfloat16
         raise Refusal(f"{path}: this machine cannot run it: {' '.join(str(error).split())[:200]}") from None
     transformers.set_seed(arguments["seed"])
-    attention = inputs.attention_of(recipe, config.use_cpu)
     tokenizer = inputs.load_tokenizer(recipe)
-    model = inputs.load_base(recipe, config.use_cpu, attention)
+    model = inputs.load_base(recipe, config.use_cpu)
     refuse_longer_than(model.config.max_position_embeddings, path, recipe)
     lora = None
     if recipe.method == "lora":
@@ -169,7 +178,7 @@ def make_trainer(path: Path, recipe: Recipe, arguments: dict[str, Any], prepared
         raise Refusal(f"{path}: {' '.join(str(error).split())[:300]}") from error
     trainer.data_collator = RowsCollator(trainer.data_collator)
     check_world(trainer, path, recipe)
-    packing.prove_rows_apart(model.config, attention, trainer.args.device)
+    packing.prove_rows_apart(model.config, recipe.attention, trainer.args.device)
     return trainer
 
 
@@ -188,12 +197,15 @@ def train(
     workers = 0 if launched_world_size() > 1 else os.cpu_count() or 1
     prepared = prepare(path, recipe, arguments, output.parent / "prepared", workers)
     counts = {k: v for k, v in read_json(prepared / "prepared.json").items() if k != "key"}
+    recipe, arguments = inputs.resolved(recipe, arguments)
     trainer = make_trainer(path, recipe, arguments, prepared, output)
     check_labels(trainer, counts["supervised_tokens"])
     trainer.row_ids = datasets.Dataset.from_parquet(str(prepared / "rows.parquet"))["row_id"][:]
     trainer.settings = settings_of(recipe, arguments, revisions)
     config, main_process = trainer.args, trainer.accelerator.is_main_process
-    begun, said = accelerate.utils.broadcast_object_list(list(checkpoints.newest_complete(output)))  # rank 0's word
+    # rank 0 alone reads them (75 GiB each for 7B), and its word is everybody's
+    found = checkpoints.newest_complete(output) if main_process else (None, [])
+    begun, said = accelerate.utils.broadcast_object_list(list(found))
     if begun:
         checkpoints.refuse_other_settings(begun, trainer.settings)
     trainer.accelerator.wait_for_everyone()
@@ -202,7 +214,10 @@ def train(
         step = config.gradient_accumulation_steps * trainer.accelerator.num_processes
         steps = math.ceil(counts["packed_rows"] / step) * config.num_train_epochs
         going_on = f"resuming from {begun}" if begun else "from the base model"
-        print("\n".join([*said, show_audit(counts), f"training: about {steps:g} steps, {going_on}"]), flush=True)
+        how = f"attention {recipe.attention}" + (", Liger's kernels" if arguments.get("use_liger_kernel") else "")
+        print(
+            "\n".join([*said, show_audit(counts), f"training: about {steps:g} steps, {going_on}; {how}"]), flush=True
+        )
         for _, folder in checkpoints.steps_of(output):
             if begun is None or int(folder.name.split("-")[1]) > int(begun.name.split("-")[1]):
                 checkpoints.delete(folder)  # not whole, said above
@@ -292,7 +307,7 @@ def hardware(trainer: Any) -> dict[str, Any]:
         "processes": trainer.accelerator.num_processes,
         "weights_share_of_a_process": round(held / sum(p.numel() for p in trainer.model.parameters()), 4),
         "gpus": gpus,
-        "cpu": platform.processor() or platform.machine(),
+        "cpu": processor(),
         "cores": len(os.sched_getaffinity(0)),
         "threads": torch.get_num_threads(),
         "platform": platform.platform(),
@@ -301,25 +316,24 @@ def hardware(trainer: Any) -> dict[str, Any]:
     }
 
 
+def processor() -> str:
+    """Model name of the processor, by Linux; its architecture where that is not said (ARM)."""
+    try:
+        said = re.search(r"^model name\s*: (.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    except OSError:
+        said = None
+    return said[1] if said else platform.machine()
+
+
 def arguments_of(description: str) -> argparse.ArgumentParser:
     """The arguments that sft, launch and rebuild share."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("recipe", type=Path, help="e.g. recipes/sft/smollm2-135m/full.yaml")
-    parser.add_argument("--base", help="another base model than the recipe's (folder or Hub id)")
-    parser.add_argument("--data", help="another dataset repository than the recipe's (folder or Hub id)")
-    parser.add_argument("--data-config", help="another configuration of it than the recipe's (sft, sft_research, ...)")
-    parser.add_argument("--base-revision", help="commit of a base on the Hub (default: the recipe's, else main's)")
-    parser.add_argument("--data-revision", help="commit of a mixture on the Hub (default: likewise)")
+    recipes.add_overrides(parser)
     parser.add_argument("--output", type=Path, help="default: build/runs/<base>-<variant>")
     parser.add_argument("--world-size", type=int, help="processes in all, when not those of the recipe")
     parser.add_argument("--fresh", action="store_true", help="delete the run's checkpoints and start over")
     return parser
-
-
-def overrides_of(given: argparse.Namespace) -> dict[str, str]:
-    """The keys of a recipe that the command line gives."""
-    names = ("base", "data", "data_config", "base_revision", "data_revision")
-    return {name: value for name in names if (value := getattr(given, name))}
 
 
 def output_of(given: argparse.Namespace) -> Path:
@@ -331,7 +345,7 @@ def output_of(given: argparse.Namespace) -> Path:
 def main() -> int:
     given = arguments_of(__doc__.split("\n\n")[0]).parse_args()
     output = output_of(given)
-    recipe, theirs = recipes.ours(given.recipe, overrides_of(given))
+    recipe, theirs = recipes.ours(given.recipe, recipes.overrides_of(given))
     recipe, theirs = recipes.for_world(given.recipe, inputs.pin(recipe), theirs, given.world_size)
     revisions = {"data_revision": inputs.data_revision(recipe), "base_digest": inputs.base_digest(recipe)}
     key = code_key(["recipes.sft"], recipe.model_dump() | theirs, PINS, revisions.values())
@@ -339,18 +353,25 @@ def main() -> int:
         print(f"{output}: unchanged ({done['tokens']:,} tokens, {done['steps']} steps)")
         return 0
     pinned = {"base_revision": recipe.base_revision, "data_revision": recipe.data_revision}
-    overrides = overrides_of(given) | {k: v for k, v in pinned.items() if v}
-    recipe, arguments = recipes.for_world(given.recipe, *recipes.load(given.recipe, overrides), given.world_size)
+    overrides = recipes.overrides_of(given) | {k: v for k, v in pinned.items() if v}
     try:
-        if int(os.environ.get("RANK", "0")) > 0:  # rank 0 holds the folder for all
-            train(given.recipe, recipe, arguments, output, key, revisions)
-            return 0
-        with claimed(output):
-            if given.fresh:
-                checkpoints.delete_all(output)
-            record = train(given.recipe, recipe, arguments, output, key, revisions)
+        with stopping_at_once():
+            recipe, arguments = recipes.for_world(
+                given.recipe, *recipes.load(given.recipe, overrides), given.world_size
+            )
+            if int(os.environ.get("RANK", "0")) > 0:  # rank 0 holds the folder for all
+                train(given.recipe, recipe, arguments, output, key, revisions)
+                return 0
+            with claimed(output):
+                if given.fresh:
+                    checkpoints.delete_all(output)
+                record = train(given.recipe, recipe, arguments, output, key, revisions)
     except Stopped as stopped:
-        print(f"sft: {stopped}", file=sys.stderr)
+        if int(os.environ.get("RANK", "0")) == 0:
+            print(f"sft: {stopped}", file=sys.stderr)
+        if is_supervised():  # its launcher would make 1 of every other code, and the supervisor of the note 75
+            note_stopped()
+            return 0
         return STOPPED_EXIT_CODE
     print(
         f"{output}: {record['tokens']:,} tokens in {record['seconds'] / 60:.1f} min, "

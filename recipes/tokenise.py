@@ -26,8 +26,8 @@ def tokenise_batch(
     """Apply the chat template to a batch of rows and mark what is supervised.
 
     Returns:
-        Columns `row_id`, `source`, `family` (id of the row it was made from, or its own), `input_ids`, `labels` (one
-        label a token), `reason`: None, or why a row is dropped (never cut); the ids of a dropped row are empty.
+        Columns `row_id`, `source`, `relatives` (its id, and those of all rows it was made from), `input_ids`, `labels`
+        (one label a token), `reason`: None, or why a row is dropped (never cut); the ids of a dropped row are empty.
 
     Raises:
         Refusal: the template does not render the prompt as a prefix of the conversation, or does not end the answer
@@ -40,7 +40,7 @@ def tokenise_batch(
     wholes = [tokenizer.apply_chat_template(t, tokenize=False) for t in turns]
     prompt_ids = tokenizer(prompts, add_special_tokens=False)["input_ids"]
     whole_ids = tokenizer(wholes, add_special_tokens=False)["input_ids"]
-    found: dict[str, list[Any]] = {k: [] for k in ("row_id", "source", "family", "input_ids", "labels", "reason")}
+    found: dict[str, list[Any]] = {k: [] for k in ("row_id", "source", "relatives", "input_ids", "labels", "reason")}
     for index, row in enumerate(rows):
         prompt, whole = prompt_ids[index], whole_ids[index]
         reason = None
@@ -56,7 +56,7 @@ def tokenise_batch(
             reason = "over_max_row_tokens"
         found["row_id"].append(row["id"])
         found["source"].append(row["source"])
-        found["family"].append(row["parents"][0] if row["parents"] else row["id"])
+        found["relatives"].append([row["id"], *(row["parents"] or [])])
         found["reason"].append(reason)
         found["input_ids"].append(whole if reason is None else [])
         found["labels"].append(_labels(whole, len(prompt), tokenizer.eos_token_id, loss_on) if reason is None else [])

@@ -3,20 +3,21 @@
 reads   packed rows; writes checkpoints through recipes/checkpoints.py
 """
 
+import os
 import shutil
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from artefacts import Refusal
-from recipes import checkpoints
-
-STOPPED_EXIT_CODE = 75  # EX_TEMPFAIL: run the same command again (a scheduler may requeue on it)
+from recipes import checkpoints, supervise
 
 
-class Stopped(Exception):
-    """SIGTERM or SIGUSR1 came; the checkpoint of the last step is written."""
+class Stopped(BaseException):
+    """A stop was asked for; nothing but the sentence is to be said. No `except Exception` is to swallow it."""
 
 
 class RowsCollator:
@@ -97,11 +98,38 @@ def trainer_class(use_cpu: bool) -> type:
     return CheckedTrainer
 
 
+@contextmanager
+def stopping_at_once() -> Iterator[None]:
+    """Outside of the training loop SIGTERM and SIGUSR1 raise `Stopped` wherever the process is.
+
+    Ranks below a supervisor are left as they are: one that stopped alone would leave the others waiting, and what
+    their launcher's SIGTERM means is that another rank has failed.
+    """
+    if supervise.is_supervised() or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    owner = os.getpid()
+
+    def stop(number: int, frame: Any) -> None:
+        if os.getpid() != owner:  # a worker that inherited the handler: pools end theirs by SIGTERM
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+            return
+        raise Stopped(f"stopped by {signal.Signals(number).name}; run the same command again to go on.")
+
+    before = {number: signal.signal(number, stop) for number in supervise.SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def stop_on_signals() -> Any:
-    """A callback that ends training at a step's end after SIGTERM or SIGUSR1, with a checkpoint.
+    """A callback that ends training at a step's end, with a checkpoint, after a signal or the supervisor's word.
 
     The ranks agree on it at every step: a signal reaches them at different steps, and one that stops alone would
-    leave the others waiting for ever.
+    leave the others waiting for ever. A stop asked for while they loaded the model is agreed on before the first step.
     """
     import torch
     import transformers
@@ -115,17 +143,23 @@ def stop_on_signals() -> Any:
         def _note(self, number: int, frame: Any) -> None:
             self.came = True
 
-        def on_train_begin(self, args, state, control, **kwargs):
-            if threading.current_thread() is threading.main_thread():
-                self.before = {n: signal.signal(n, self._note) for n in (signal.SIGTERM, signal.SIGUSR1)}
-
-        def on_step_end(self, args, state, control, **kwargs):
-            came = self.came
+        def _agreed(self, args: Any) -> bool:
+            came = self.came or supervise.asked_to_stop()
             if args.world_size > 1:
                 vote = torch.tensor([float(came)], device=args.device)
                 torch.distributed.all_reduce(vote)
                 came = bool(vote.item())
-            if came and state.global_step < state.max_steps:
+            return came
+
+        def on_train_begin(self, args, state, control, **kwargs):
+            if threading.current_thread() is threading.main_thread():
+                self.before = {n: signal.signal(n, self._note) for n in supervise.SIGNALS}
+            if self._agreed(args):
+                self.on_train_end(args, state, control)
+                raise Stopped(f"{args.output_dir}: stopped before a step; run the same command again to go on.")
+
+        def on_step_end(self, args, state, control, **kwargs):
+            if self._agreed(args) and state.global_step < state.max_steps:
                 self.stopped = control.should_save = control.should_training_stop = True
             return control
 

@@ -238,6 +238,18 @@ def test_the_plan_counts_runs_tokens_and_hours_and_runs_nothing(grid_file, tmp_p
     assert not runner.folder.exists()
 
 
+def test_the_plan_names_what_is_not_there_yet_and_how_to_make_it(grid_file, tmp_path):
+    scores = str(tmp_path / "build/toy/cpd.parquet")
+    by_cpd = {"select": "source_gap", "cpd_scores": scores}
+    runner = ablate.Runner(grid_file(cells={"none": {}, "gap": {"mixture": by_cpd}}), tmp_path / "build")
+    said = ablate.planned(runner)
+    assert f"first       {tmp_path}/build/toy is not built: run `make mixture MIXTURE=toy`" in said
+    assert f"{scores}, which gap read, is not there: run `python -m dataset_scripts.cpd {tmp_path}/build/toy" in said
+    write_json(tmp_path / "build/toy/mixture.json", {"stages": []})
+    Path(scores).write_bytes(b"")
+    assert "first " not in ablate.planned(runner)
+
+
 def test_a_command_that_fails_says_its_last_line_and_the_log_holds_the_rest(grid_file, tmp_path):
     runner = ablate.Runner(grid_file(), tmp_path / "build")
     with pytest.raises(Refusal, match=r"evaluation.compare failed \(.*log.txt\): compare: nowhere.*: no result of an"):

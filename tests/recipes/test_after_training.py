@@ -90,7 +90,7 @@ def published(finished_run, in_process, tmp_path, monkeypatch):
     release = shutil.copytree(finished_run / "model", tmp_path / "published")
     write_json(
         release / "release.json",
-        {"data": "toy", "run": run, "settings": {"recipe": settings | {"base": "lab/tiny", "data": "toy"}}},
+        {"data": {"name": "toy"}, "run": run, "settings": {"recipe": settings | {"base": "lab/tiny", "data": "toy"}}},
     )
     monkeypatch.setattr(rebuild, "REBUILT", tmp_path / "rebuild")
 
@@ -112,9 +112,11 @@ def test_a_published_run_is_rebuilt_byte_for_byte_and_what_differs_is_said(publi
     record = json.loads((release / "release.json").read_text())
     record["run"]["checkpoint"]["files"]["model.safetensors"] = "0" * 64
     record["run"]["versions"]["torch"] = "1.0"
+    record["run"]["hardware"]["cpu"] = "another processor"
     write_json(release / "release.json", record)
     done = in_process(rebuild, release, *where)
     assert done.code == 1 and "differs from the record: torch 1.0 (now " in done.out
+    assert "differs from the record: cpu another processor (now " in done.out
     assert f"model.safetensors is {sha256_of_file(rebuilt / 'model.safetensors')[:16]}, was {'0' * 16}" in done.out
 
 
@@ -124,14 +126,14 @@ def test_other_data_or_another_base_is_not_taken_for_the_records(published, in_p
     assert done.code == 2 and "the record was made with" in done.last and "BASE=" in done.last
 
 
-def test_a_repository_is_not_taken_for_a_folder_that_the_record_knows_by_its_digest(published, monkeypatch, tmp_path):
+@pytest.mark.parametrize("left_out", ["--data", "--base"])
+def test_a_folder_that_the_record_knows_by_its_digest_must_be_named(published, in_process, left_out):
+    """Not looked for on the Hub: what is there under that name is not known to be the same."""
     release, where = published
-    monkeypatch.setattr(rebuild.inputs, "_commit_on_hub", lambda what, name: "a" * 40)
-    monkeypatch.setattr(rebuild.inputs, "refuse_missing_commits", lambda recipe: None)
-    with pytest.raises(
-        Refusal, match=r"is on the Hub, .* name a folder that holds them with DATA= \(make download-data"
-    ):
-        rebuild.write_recipe(rebuild.fetch_record(str(release)), where[1], "lab/toy", tmp_path / "recipe.yaml")
+    named = where[:2] if left_out == "--data" else where[2:]
+    done = in_process(rebuild, release, *named)
+    what, flag = ("data 'toy'", "DATA=") if left_out == "--data" else ("base 'lab/tiny'", "BASE=")
+    assert done.code == 2 and f"{what} was a folder when the model was trained" in done.last and flag in done.last
 
 
 @pytest.mark.parametrize(

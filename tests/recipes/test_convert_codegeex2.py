@@ -120,6 +120,7 @@ def published(tmp_path, pieces):
         (folder / "config.json").write_text(json.dumps(TINY | changes))
         (folder / "modeling_chatglm.py").write_text("raise SystemExit('code of the repository ran')")
         (folder / "tokenizer.model").write_bytes(pieces["bpe"])
+        (folder / "MODEL_LICENSE").write_text("The CodeGeeX2-6B License")
         names = sorted(weights := random_weights() if weights is None else weights)
         for number, part in enumerate((names[:9], names[9:]), start=1):
             torch.save({n: weights[n] for n in part}, folder / f"pytorch_model-{number:05d}-of-00002.bin")
@@ -166,6 +167,27 @@ def test_what_was_converted_is_not_converted_again_and_says_what_it_is(converted
     assert not (converted / "modeling_chatglm.py").exists() and "auto_map" not in read_json(converted / "config.json")
     again = in_process(convert_codegeex2, tmp_path / "published", converted)
     assert again.code == 0 and "unchanged" in again.out
+
+
+def test_the_licence_goes_along_and_where_it_cannot_that_is_said(converted, in_process, tmp_path):
+    assert (converted / "MODEL_LICENSE").read_text() == "The CodeGeeX2-6B License"
+    (tmp_path / "published/MODEL_LICENSE").unlink()
+    again = in_process(convert_codegeex2, tmp_path / "published", converted)
+    assert again.code == 0 and "has no MODEL_LICENSE" in again.out and not (converted / "MODEL_LICENSE").exists()
+
+
+def test_a_conversion_that_was_cut_off_once_in_place_is_whole(published, in_process, tmp_path, monkeypatch):
+    real = convert_codegeex2.save.finish
+
+    def cut_off(*folders):
+        real(*folders)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(convert_codegeex2.save, "finish", cut_off)
+        assert in_process(convert_codegeex2, published(), tmp_path / "native").code == 130
+    again = in_process(convert_codegeex2, tmp_path / "published", tmp_path / "native")
+    assert again.code == 0 and "unchanged" in again.out, again.err
 
 
 @pytest.mark.parametrize("kind", ["bpe", "unigram"])

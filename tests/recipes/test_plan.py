@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+import bootstrap
 from artefacts import ROOT, Refusal
 from recipes import plan
 from recipes.memory import Base, gib_per_rank
@@ -32,7 +33,19 @@ def test_the_plan_of_the_papers_setting():
     assert planned["tokens_per_step"] == 524_288 and planned["steps"] == 763
     assert 0.8 < planned["hours"] < 1.1  # two epochs of 200 M tokens on 32 A100 at 3,700 tokens/s: about one hour
     text = plan.show(DS67B, load(DS67B)[0], planned, here())
-    assert "763 steps, 2 epoch(s)" in text and "GPUs here: none" in text and "(not there yet)" in text
+    assert "763 steps, 2 epoch(s)" in text and "GPUs here: none" in text
+
+
+def test_a_plan_names_the_commands_that_come_before_it(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    path = ROOT / "recipes/sft/codegeex2-6b/full.yaml"
+    planned = plan.plan(path, *load(path))
+    text = plan.show(path, load(path)[0], planned, here())
+    assert text.splitlines()[-1].split() == "first make data MIXTURE=octopack && make convert-codegeex2".split()
+    for folder in ("hub/datasets/octopack", "models/codegeex2-6b"):
+        (tmp_path / "build" / folder).mkdir(parents=True)
+    text = plan.show(path, load(path)[0], planned, here())
+    assert "first" not in text and "not there yet" not in text
 
 
 @pytest.mark.parametrize(
@@ -54,12 +67,15 @@ def test_what_cannot_run_is_refused_with_the_recipe_that_can(path, gpus, world, 
     assert says in refused(path, here(*gpus), world)
 
 
-def test_without_a_gpu_the_refusal_names_the_smaller_recipes_the_cluster_the_plan_and_the_demo():
+def test_without_a_gpu_the_refusal_names_the_smaller_recipes_the_cluster_the_plan_and_the_demo(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
     assert refused(DS67B, here()) == (
         f"{DS67B} needs 32 x A100-80GB and there is no GPU here; one GPU would do with RECIPE=lora (A100-80GB) or "
         "RECIPE=qlora (RTX-4090-24GB); NPROC= and NNODES= say how many GPUs a machine and machines there are "
-        "(recipes/launch.slurm); DRY_RUN=1 prints the plan alone, and make train-demo is what runs here."
+        "(recipes/launch.slurm); wherever it is trained, `make data MIXTURE=alchemist_open` comes first; DRY_RUN=1 "
+        "prints the plan alone, and make train-demo is what runs here."
     )
+    (tmp_path / "build/hub/datasets/alchemist_open").mkdir(parents=True)
     assert refused(QLORA, here()).endswith(
         "needs 1 x RTX-4090-24GB and there is no GPU here; DRY_RUN=1 prints the plan alone, and make train-demo is "
         "what runs here."
@@ -70,6 +86,12 @@ def test_four_machines_of_eight_carry_the_papers_setting():
     recipe, arguments = load(DS67B)
     planned = plan.plan(DS67B, recipe, arguments)
     plan.refuse_if_it_cannot_run(DS67B, recipe, arguments, planned, here(*[80] * 8), nodes=4)
+
+
+def test_the_disk_that_the_demo_wants_is_one_number_and_holds_its_plan():
+    need = sum(plan.plan(DEMO, *load(DEMO))["disk_gib"].values()) * 2**30 / 1e9
+    assert bootstrap.INSTALLED_GB + need < bootstrap.DEMO_GB
+    assert f"The demo wants {bootstrap.DEMO_GB} GB of disk" in (ROOT / "README.md").read_text()
 
 
 def test_too_little_disk_is_refused_before_the_download():

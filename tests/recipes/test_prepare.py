@@ -66,16 +66,24 @@ def test_without_an_evaluation_the_audit_says_why(prepared, tmp_path, changes, s
     assert counts["test_rows_by_source"] == {} and not (folder / "eval").exists()
 
 
-@pytest.mark.parametrize("relation", ["the row itself", "a copy with a prompt", "a sibling"])
+@pytest.mark.parametrize("relation", ["the row itself", "a copy with a prompt", "a sibling", "its second parent"])
 def test_a_relative_of_a_trained_row_is_never_evaluated_on(prepared, tmp_path, relation):
     rows = toy_rows(30)
     made = {"parents": [rows[3]["id"]], "id": "made"}
     held_out = {"the row itself": rows[3], "a copy with a prompt": rows[3] | made, "a sibling": toy_rows(31)[30]}
+    held_out["its second parent"] = toy_rows(32)[31]
+    rows[5]["parents"] = ["somebody else", held_out["its second parent"]["id"]]
     if relation == "a sibling":
         rows[3]["parents"] = held_out[relation]["parents"] = ["somebody rejected"]
     data = write_dataset(tmp_path / "data", rows, test=[toy_rows(31)[30], held_out[relation]])
     with pytest.raises(Refusal, match="were made from the same row"):
         prepared(data=str(data), eval_strategy="epoch")
+
+
+def test_the_command_prepares_what_the_run_will_ask_for(recipe_file, in_process, tmp_path):
+    """By the same overrides as the run: rows of another configuration would be prepared in vain."""
+    done = in_process(prepare, recipe_file(), "--data-config", "sft_research", "--to", tmp_path / "prepared")
+    assert done.code == 2 and "configuration 'sft_research': it cannot be read" in done.last
 
 
 def test_a_packed_row_carries_the_indexes_of_its_rows(prepared, tiny_model):

@@ -3,11 +3,14 @@
 import os
 import shutil
 import signal
+import sys
+from types import SimpleNamespace
 
 import pytest
 
 from artefacts import Refusal, read_json
-from recipes import checkpoints, sft, trainer
+from recipes import checkpoints, inputs, sft, supervise, trainer
+from recipes.recipe import load
 from tests.recipes.conftest import call_main, toy_rows, write_dataset, write_recipe
 
 
@@ -40,7 +43,10 @@ def stop_after(monkeypatch, step, how):
     monkeypatch.setattr(sft, "stop_on_signals", with_accident)
 
 
-STRAIGHT = {"save_steps": 2, "eval_strategy": "epoch", "report_to": "tensorboard"}
+STRAIGHT = {
+    "save_steps": 2, "eval_strategy": "epoch", "report_to": "tensorboard", "attention": "auto",
+    "use_liger_kernel": True,
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +70,7 @@ def test_a_run_trains_saves_reloads_and_is_reused(straight, in_process, tiny_mod
     assert saved["reloaded_tokens_equal"] == 20 and saved["dtype"] == "bfloat16" and saved["kind"] == "full"
     assert saved["tied"] is False and saved["parameters"] == sum(v.numel() for v in weights(output / "model").values())
     assert run["commit"] and run["data_revision"] and run["base_digest"] and run["versions"]["peft"]
+    assert run["settings"]["attention"] == "sdpa" and run["settings"]["use_liger_kernel"] is False, "what was used"
     assert run["hardware"]["processes"] == 1 and run["hardware"]["peak_host_gib"] > 0
     assert list((output / "tensorboard").rglob("events*")), "curves are there without a network"
     assert not list(output.glob("checkpoint-*")), "a finished run keeps its model, not its checkpoints"
@@ -96,9 +103,10 @@ def test_a_stopped_run_goes_on_to_the_same_weights(straight, in_process, recipe_
             stop_after(patch, 6, lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
             assert in_process(sft, recipe, "--output", output).code == 130
         else:
-            stop_after(patch, 5, lambda _: os.kill(os.getpid(), signal.SIGTERM))
+            number = signal.SIGUSR1 if way == "cut short" else signal.SIGTERM
+            stop_after(patch, 5, lambda _: os.kill(os.getpid(), number))
             stopped = in_process(sft, recipe, "--output", output)
-            assert stopped.code == trainer.STOPPED_EXIT_CODE and "stopped at step 5" in stopped.last
+            assert stopped.code == supervise.STOPPED_EXIT_CODE and "stopped at step 5" in stopped.last
     assert not (output / "run.json").exists()
     if way == "cut short":
         (output / "checkpoint-5" / "optimizer.pt").unlink()
@@ -110,6 +118,44 @@ def test_a_stopped_run_goes_on_to_the_same_weights(straight, in_process, recipe_
         assert "checkpoint-5: not resumed from, optimizer.pt is missing" in resumed.out
     assert read_json(output / "run.json")["resumed_from_step"] == begun
     assert same(weights(reference / "model"), weights(output / "model")), "bit for bit"
+
+
+def test_kernels_are_recorded_as_used_where_they_are_installed_and_know_the_base(
+    recipe_file, tiny_model, tiny_glm, monkeypatch
+):
+    """Stand-ins for flash-attn and liger-kernel, which want a GPU."""
+    from transformers import utils
+
+    monkeypatch.setattr(utils, "is_flash_attn_2_available", lambda: True)
+    monkeypatch.setattr(utils, "is_liger_kernel_available", lambda: True)
+    liger = SimpleNamespace(MODEL_TYPE_TO_APPLY_LIGER_FN={"llama": None})
+    for name in ("liger_kernel", "liger_kernel.transformers", "liger_kernel.transformers.monkey_patch"):
+        monkeypatch.setitem(sys.modules, name, liger)
+    used = {}
+    for base in (tiny_model, tiny_glm):
+        path = recipe_file(base=str(base), attention="auto", use_liger_kernel=True)
+        recipe, arguments = load(path)
+        recipe, arguments = inputs.resolved(recipe, arguments | {"use_cpu": False})
+        used[base] = (recipe.attention, arguments["use_liger_kernel"])
+    assert used == {tiny_model: ("flash_attention_2", True), tiny_glm: ("flash_attention_2", False)}
+    known = sft.version
+    monkeypatch.setattr(sft, "version", lambda name: "0.5" if name == "liger-kernel" else known(name))
+    assert sft.versions()["liger-kernel"] == "0.5" and "flash-attn" not in sft.versions()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+@pytest.mark.parametrize("where", ["make_trainer", "eval_losses"])  # before the first step; after the last one
+def test_a_run_stopped_outside_of_its_steps_says_so_at_once(
+    in_process, recipe_file, tmp_path, monkeypatch, number, where
+):
+    recipe, handler = recipe_file(max_steps=2, save_steps=1), signal.getsignal(number)
+    with monkeypatch.context() as patch:
+        patch.setattr(sft, where, lambda *_: os.kill(os.getpid(), number))
+        stopped = in_process(sft, recipe, "--output", tmp_path / "run")
+    assert stopped.code == supervise.STOPPED_EXIT_CODE and f"stopped by {number.name}" in stopped.last
+    assert signal.getsignal(number) == handler and not (tmp_path / "run/run.json").exists()
+    done = in_process(sft, recipe, "--output", tmp_path / "run")
+    assert done.code == 0 and ("resuming from" in done.out) == (where == "eval_losses")
 
 
 @pytest.fixture(scope="module")
@@ -270,8 +316,6 @@ def test_a_folder_of_somebody_elses_files_is_never_trained_into(tmp_path):
 
 
 def test_a_trainer_that_supervises_more_than_was_audited_is_not_started():
-    from types import SimpleNamespace
-
     from datasets import Dataset
 
     whole = Dataset.from_list([{"input_ids": [1, 2, 3], "labels": [1, 2, 3]}])

@@ -10,8 +10,9 @@ import time
 import pytest
 
 from artefacts import ROOT, read_json
-from recipes import prepare, sft
+from recipes import checkpoints, launch, prepare, sft
 from recipes.recipe import load
+from recipes.supervise import STOPPED_EXIT_CODE
 from tests.recipes.conftest import toy_rows, write_dataset
 from tests.recipes.test_sft import same, weights
 
@@ -62,25 +63,89 @@ def test_two_sharded_ranks_take_the_steps_of_one_process(recipes_of, in_process,
     assert sharded["checkpoint"]["reloaded_tokens_equal"] == 20
 
 
-def test_two_sharded_ranks_stop_on_a_signal_and_go_on_to_the_same_weights(recipes_of, tmp_path):
-    _, two = recipes_of()
-    straight = two_ranks(two, "--output", tmp_path / "straight")
-    assert straight.communicate(timeout=240) and straight.returncode == 0
-    stopped = two_ranks(two, "--output", tmp_path / "stopped")
-    marker = tmp_path / "stopped/checkpoint-8/complete.json"
+def launched(path, output) -> subprocess.Popen:
+    """The command that recipes.launch becomes, on CPU ranks that shard."""
+    recipe, _ = load(path)
+    arguments = [str(path), "--output", str(output)]
+    command = launch.command_of(recipe, arguments, 1, {})
+    shim = ["tests.recipes.sharded_on_cpu" if part == "recipes.sft" else part for part in command]
+    environment = os.environ | {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        shim, cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )  # fmt: skip
+
+
+def below(pid: int) -> list[int]:
+    """Processes that a process has started, and those that they have."""
+    found = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True).stdout.split()
+    return [p for child in map(int, found) for p in [child, *below(child)]]
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def wait_for(path, running) -> None:
     deadline = time.monotonic() + 200
-    while not marker.exists() and stopped.poll() is None and time.monotonic() < deadline:
+    while not path.exists() and running.poll() is None and time.monotonic() < deadline:
         time.sleep(0.02)
-    # to one rank alone, as a scheduler may: the ranks agree on the step
-    ranks = subprocess.run(["pgrep", "-P", str(stopped.pid)], capture_output=True, text=True).stdout.split()
-    os.kill(int(ranks[0]), signal.SIGUSR1)
-    said = stopped.communicate(timeout=240)[0]
-    assert stopped.returncode != 0 and "stopped at step" in said, said[-3000:]
-    resumed = two_ranks(two, "--output", tmp_path / "stopped")
+    assert path.exists(), running.communicate()[0][-3000:]
+
+
+@pytest.fixture
+def straight(recipes_of, tmp_path):
+    """The recipe of two ranks, and its run without an accident."""
+    _, two = recipes_of()
+    run = launched(two, tmp_path / "straight")
+    said = run.communicate(timeout=240)[0]
+    assert run.returncode == 0, said[-3000:]
+    return two, tmp_path / "straight"
+
+
+def test_two_launched_ranks_stop_when_asked_and_go_on_to_the_same_weights(straight, tmp_path):
+    """Asked twice in one run: by a scheduler before the time is up (SIGUSR1), and by SIGTERM after the resume."""
+    two, run = straight
+    for number, marker in ((signal.SIGUSR1, "checkpoint-8"), (signal.SIGTERM, "checkpoint-16")):
+        stopped = launched(two, tmp_path / "stopped")
+        wait_for(tmp_path / "stopped" / marker / "complete.json", stopped)
+        ranks = below(stopped.pid)
+        assert len(ranks) >= 3, "the launcher and its two ranks"
+        stopped.send_signal(number)
+        said = stopped.communicate(timeout=240)[0]
+        assert stopped.returncode == STOPPED_EXIT_CODE and "stopped at step" in said, said[-3000:]
+        assert "Traceback" not in said and not any(map(is_running, ranks)), "no orphan"
+    resumed = launched(two, tmp_path / "stopped")
     said = resumed.communicate(timeout=240)[0]
     assert resumed.returncode == 0 and "resuming from" in said, said[-3000:]
-    assert read_json(tmp_path / "stopped/run.json")["resumed_from_step"] >= 8
-    assert same(weights(tmp_path / "straight/model"), weights(tmp_path / "stopped/model")), "bit for bit"
+    assert read_json(tmp_path / "stopped/run.json")["resumed_from_step"] >= 16
+    assert same(weights(run / "model"), weights(tmp_path / "stopped/model")), "bit for bit"
+
+
+def test_ranks_stop_with_a_checkpoint_when_their_supervisor_is_killed(recipes_of, tmp_path):
+    _, two = recipes_of(max_steps=400, save_steps=400)
+    running = launched(two, tmp_path / "run")
+    wait_for(tmp_path / "run/audit.json", running)
+    ranks = below(running.pid)
+    running.kill()
+    deadline = time.monotonic() + 120
+    while any(map(is_running, ranks)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert len(ranks) >= 3 and not any(map(is_running, ranks))
+    found, _ = checkpoints.newest_complete(tmp_path / "run")
+    assert found is not None or "stopped before a step" in running.communicate()[0]
+
+
+def test_ranks_that_fail_are_not_taken_for_stopped_ones(recipes_of, tmp_path):
+    _, two = recipes_of()
+    running = launched(two, tmp_path / "run")
+    wait_for(tmp_path / "run/checkpoint-8/complete.json", running)
+    rank = next(p for p in below(running.pid) if "RANK=1" in open(f"/proc/{p}/environ").read().split("\0"))
+    os.kill(rank, signal.SIGKILL)
+    said = running.communicate(timeout=240)[0]
+    assert running.returncode == 1, said[-3000:]
 
 
 def test_ranks_that_accelerate_left_unsharded_are_refused(recipes_of, tmp_path):

@@ -73,10 +73,11 @@ def test_an_answer_that_merges_with_the_prompt_is_dropped_not_trained_on_otherwi
     assert kept["reason"] is None and dropped["reason"] == "answer_merges_with_prompt"
 
 
-def test_the_family_of_a_row_is_the_row_it_was_made_from(tokenizer):
+def test_the_relatives_of_a_row_are_itself_and_all_that_it_was_made_from(tokenizer):
     plain = row()
-    made = row(prompt="Use Python.", parents=(plain["id"],))
-    assert [r["family"] for r in tokenise([plain, made], tokenizer)] == [plain["id"]] * 2
+    made = row(prompt="Use Python.", parents=(plain["id"], "another"))
+    found = [r["relatives"] for r in tokenise([plain, made], tokenizer)]
+    assert found == [[plain["id"]], [made["id"], plain["id"], "another"]]
 
 
 def test_the_audit_counts(tokenizer):
