@@ -144,18 +144,19 @@ def evaluate(generator: Generator, protocol_path: Path, selection: Selection, ou
             _prompts(rules, problems, [], rules.describe), rules, output / "descriptions.jsonl",
             generation_key(rules, _prompts(rules, problems, [], rules.describe), digest, generator),
         )  # fmt: skip
-        problems = [
-            dataclasses.replace(p, extra={**p.extra, "description": protocol.description(told[p.task_id][0], p)})
-            for p in problems
-        ]
-    prompts = _prompts(rules, problems, shots)
-    answers = generator.answer(prompts, rules, path, generation_key(rules, prompts, digest, generator))
+        asked_of = {p.task_id: protocol.candidates(rules, p, told[p.task_id]) for p in problems}
+        once = rules.model_copy(update={"samples_per_task": 1})  # one program out of every description
+    else:
+        asked_of, once = {p.task_id: [p] for p in problems}, rules
+    prompts = _prompts(rules, [p for some in asked_of.values() for p in some], shots)
+    texts = generator.answer(prompts, once, path, generation_key(rules, prompts, digest, generator))
+    answers = {task_id: [text for p in some for text in texts[p.task_id]] for task_id, some in asked_of.items()}
     generated_s = time.monotonic() - started
     if not generate.is_main():
         return {}
     programs = {
         p.task_id: [
-            protocol.program(rules, p, (prompts[p.task_id].prefix if _is_code(rules) else "") + answer)
+            protocol.program(rules, p, (protocol.fill(rules.answer_prefix, p) if _is_code(rules) else "") + answer)
             for answer in answers[p.task_id]
         ]
         for p in problems
