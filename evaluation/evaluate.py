@@ -162,6 +162,7 @@ def evaluate(generator: Generator, protocol_path: Path, selection: Selection, ou
         for p in problems
     }
     records = judge(problems, programs, rules.limits(), "judge", selection.workers)
+    lacks = benchmarks.absent(rules.benchmark, whole, rules.languages)
     built = {
         "key": key,
         "benchmark": rules.benchmark,
@@ -173,7 +174,7 @@ def evaluate(generator: Generator, protocol_path: Path, selection: Selection, ou
         "selection": {"limit": selection.limit, "tasks": list(selection.tasks)},
         "engine": generator.engine,
         **({"server": generator.server} if generator.server else {}),
-        **result.build(problems, records, len(whole), str(output)),
+        **result.build(problems, records, len(whole), str(output), lacks),
         "sandbox": backend,
         "seconds": {"generate": round(generated_s, 1), "all": round(time.monotonic() - started, 1)},
         "versions": {name: version(name) for name in PINS},
@@ -215,13 +216,14 @@ def score_samples(
     held = samples.read(path, problems, lenient or bool(selection.limit or selection.tasks), decided, whole)
     started = time.monotonic()
     records = judge(problems, held.programs, limits, path.name, selection.workers)
+    lacks = benchmarks.absent(benchmark, whole, languages)
     built = {
         "benchmark": benchmark,
         "version": number,
         "samples": {"path": str(path), "sha256": sha256_of_file(path) if path.is_file() else None, **held.how},
         "odd": held.counted,
         "limits": stated,
-        **result.build([p for p in problems if p.task_id in records], records, len(whole), where),
+        **result.build([p for p in problems if p.task_id in records], records, len(whole), where, lacks),
         "sandbox": backend,
         "seconds": {"all": round(time.monotonic() - started, 1)},
     }

@@ -8,7 +8,8 @@ GitHub with a digest, or a revision of the Hub.
 """
 
 import importlib
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -85,3 +86,34 @@ def load(
     except (KeyError, TypeError) as error:
         said = f"a row has not the columns it should ({error!r})"
         raise Refusal(f"{where}: {name} {version}: {said}; fetch it again.") from None
+
+
+def part_of(problem: Problem) -> str:
+    """The part of its set that a problem is counted with: the library (DS-1000), else the language."""
+    return str(problem.extra.get("library") or problem.language)
+
+
+Absent = dict[str, dict[str, int]]
+
+
+def lacking(published: Mapping[str, int], found: Mapping[str, int]) -> Absent:
+    """Parts of a published set that are not all there.
+
+    >>> lacking({"go": 164, "rust": 164}, {"go": 164})
+    {'rust': {'expected': 164, 'found': 0}}
+    """
+    return {
+        part: {"expected": expected, "found": found.get(part, 0)}
+        for part, expected in published.items()
+        if found.get(part, 0) != expected
+    }
+
+
+def absent(name: str, problems: Sequence[Problem], languages: Sequence[str] = ()) -> Absent:
+    """What the published set has and `problems` has not, by part: languages (of `languages`, if any) or libraries.
+
+    Sets that go round in one piece are counted when they are read, and lack nothing.
+    """
+    published = getattr(module(name, "benchmarks"), "PARTS", {})
+    wanted = {part: count for part, count in published.items() if not languages or part in languages}
+    return lacking(wanted, Counter(map(part_of, problems)))

@@ -13,8 +13,9 @@ FILE = File(
     Hub("xlangai/DS-1000", "4416080ac5cb80bdf7576aefb8f9a0b4d5426a44", "test.jsonl"),
     None,  # the whole set is 1,000; parts of it by library go round
 )
-
-
+PARTS = {
+    "Pandas": 291, "Numpy": 220, "Matplotlib": 155, "Sklearn": 115, "Scipy": 106, "Pytorch": 68, "Tensorflow": 45,
+}  # problems by library; table 1 of the paper  # fmt: skip
 MODULES = {
     "Pandas": "pandas", "Numpy": "numpy", "Tensorflow": "tensorflow", "Scipy": "scipy", "Sklearn": "sklearn",
     "Pytorch": "torch", "Matplotlib": "matplotlib",
@@ -29,6 +30,8 @@ def missing(problem: Problem) -> str | None:
 
 def load(folder: Path | None = None, version: str = VERSIONS[0]) -> list[Problem]:
     """All problems that the file holds; `test` is the code context, `extra` says the library.
+
+    `benchmarks.absent` names the libraries that the file lacks.
 
     Raises:
         Refusal: the file can be had from nowhere.

@@ -28,6 +28,7 @@ FILES = {
     for short, digest in _SHA256.items()
 }
 VERSIONS = ("v1",)
+PARTS = dict.fromkeys(LANGUAGES.values(), 164)
 _NAME = {
     "python": r"^def\s+(\w+)",
     "js": r"^(?:const|let|function)\s+(\w+)",
@@ -50,7 +51,7 @@ def entry_point(declaration: str, short: str) -> str:
 
 
 def available(files: dict[str, File], folder: Path | None, benchmark: str) -> dict[str, list[dict[str, Any]]]:
-    """Rows by language: all six of the pinned origin, or those that a folder has.
+    """Rows by language: all six of the pinned origin, or those that a folder has (`benchmarks.absent` names the rest).
 
     Raises:
         Refusal: the folder has none of them, or an origin does not answer.

@@ -16,6 +16,7 @@ FILES = {
     for short in LANGUAGES
 }
 VERSIONS = ("v1",)
+PARTS = dict.fromkeys(LANGUAGES.values(), 164)
 _EXTRA = (
     "declaration", "example_test", "buggy_solution", "bug_type", "failure_symptoms", "signature", "docstring",
     "instruction", "import", "test_setup",

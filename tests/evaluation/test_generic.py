@@ -97,6 +97,7 @@ def questions(tmp_path):
     for task in rows._BBH_SHA256:
         text = json.dumps({"examples": [{"input": f"{task}?", "target": "Yes"}]})
         write_bytes(tmp_path / "bbh" / "bbh" / f"{task}.json.gz", gzip.compress(text.encode()))
+    (tmp_path / "navigate.jsonl").write_text('{"prediction": "So the answer is Yes.", "target": "Yes"}\n')
     return tmp_path
 
 
@@ -116,8 +117,24 @@ def test_questions_are_read_from_a_folder(questions):
         rows.load("mmlu", questions)
 
 
+def counts(found):
+    return {part: len(splits["test"]) for part, splits in found.items()}
+
+
+def test_questions_that_a_folder_lacks_are_named(questions):
+    lacks = rows.absent("bbh", counts(rows.load("bbh", questions)))
+    assert len(lacks) == 27 and lacks["snarks"] == {"expected": 178, "found": 1}
+    ((name, count),) = rows.absent("mmlu", counts(rows.load("mmlu", questions))).items()
+    assert name.startswith("55 of 57 subjects (abstract_algebra, astronomy, ") and count["expected"] == 14042 - 6
+    assert result.published(6, {name: count})["problems_in_benchmark"] == 14042
+    short = dict.fromkeys(rows._MMLU_SUBJECTS, 3)
+    assert rows.absent("mmlu", short) == {"mmlu": {"expected": 14042, "found": 171}}
+    recorded_in_part = recorded.score(questions / "navigate.jsonl", "cot")
+    assert recorded_in_part["problems_in_benchmark"] == 6511 and "navigate" in recorded_in_part["absent"]
+
+
 def test_real_questions_are_whole(real_data):
-    assert sum(len(task["test"]) for task in rows.load("bbh", real_data).values()) == 6511
+    assert rows.absent("bbh", counts(rows.load("bbh", real_data))) == {}
     assert len(rows.load("gsm8k", real_data)["gsm8k"]["test"]) == 1319
     mmlu = rows.load("mmlu", real_data)
     assert all(len(subject["dev"]) == 5 for subject in mmlu.values())

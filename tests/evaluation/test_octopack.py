@@ -7,7 +7,7 @@ import pytest
 
 import sandbox
 from evaluation import evaluate as module
-from evaluation import octopack, protocol
+from evaluation import octopack, protocol, reproduce, result
 from evaluation.benchmarks import Problem
 from evaluation.judge import Limits, judge
 
@@ -314,5 +314,10 @@ def test_a_program_is_written_from_every_description(tmp_path, monkeypatch):
     assert [text.split("\n")[1] for text in asked[1][2]] == descriptions
     task = found["tasks"]["python/0"]
     assert (task["samples"], task["passed"]) == (3, 1) and found["pass_at_1"] == pytest.approx(1 / 3)
+    # 163 more in Python and 820 in other languages were published, and a result says so
+    assert found["problems_in_benchmark"] == 984 and found["absent"]["python"] == {"expected": 164, "found": 1}
+    assert "python: expected 164, found 1, javascript: expected 164, found 0" in result.line(found)
+    verdict = reproduce.row("octopack/explain", 24.5, found)["verdict"]
+    assert verdict == "no verdict: 983 of 984 problems were not scored"
     programs = [json.loads(line)["program"] for line in (tmp_path / "out/result.programs.jsonl").open()]
     assert [text[-8:] for text in programs] == [f"rn {n} * x" for n in (2, 3, 4)]
