@@ -50,6 +50,37 @@ def entry_point(declaration: str, short: str) -> str:
     return found[-1] if found else ""
 
 
+# what a Go solution may use without an import of its own, as in CodeGeeX's evaluation
+_GO_PACKAGES = ("math", "strings", "fmt", "strconv", "time", "bytes", "regexp", "sort", "math/rand", "crypto/md5")
+_GO_IMPORTS = re.compile(r"^import[ \t]*(?:\(([^)]*)\)|([^\n]*))[ \t]*\n?", re.MULTILINE)
+
+
+def go_program(program: str, problem: Problem) -> str:
+    """A Go program below the test's package line, with one list of imports; one that has that line's is left as it is.
+
+    Go compiles neither a package that is imported twice nor one that is not used, and the prompt's imports are both:
+    they are kept where program or test need them. Those that the program adds are its own, used or not.
+    """
+    head = str(problem.extra.get("test_setup", ""))
+    if not head.strip() or '"testing"' in program:
+        return program
+
+    def imports(text: str) -> list[str]:
+        return [line.strip() for found in _GO_IMPORTS.findall(text) for line in "".join(found).split("\n")]
+
+    def name(line: str) -> str:
+        return line.rsplit("/", 1)[-1].strip('"')
+
+    body = re.sub(r"^package \w+\s*", "", _GO_IMPORTS.sub("", program), flags=re.MULTILINE)
+    used = re.sub(r"//[^\n]*", "", f"{body}\n{problem.test}")
+    given, own = [*imports(head), *imports(problem.prompt)], imports(program)
+    may = [*given, *(f'"{package}"' for package in _GO_PACKAGES if name(package) not in map(name, own))]
+    needed = [line for line in may if re.search(rf"\b{re.escape(name(line))}\.", used)]
+    needed += [line for line in own if line not in given]
+    lines = "".join(f"    {line}\n" for line in dict.fromkeys(needed) if line)
+    return f"package main\n\nimport (\n{lines})\n\n{body}"
+
+
 def available(files: dict[str, File], folder: Path | None, benchmark: str) -> dict[str, list[dict[str, Any]]]:
     """Rows by language: all six of the pinned origin, or those that a folder has (`benchmarks.absent` names the rest).
 
