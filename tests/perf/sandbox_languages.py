@@ -3,7 +3,7 @@
     REAL_DATA_DIR=/path/to/data python tests/perf/sandbox_languages.py [python javascript java go cpp rust]
 
 Programs are put together and judged as evaluation does it, with the limits of evaluation/limits.yaml. Prints a table,
-and every exception by id with its cause: a canonical solution that does not pass, a buggy one that does.
+and to stderr every exception by id with its cause: a canonical solution that does not pass, a buggy one that does.
 """
 
 import collections
@@ -20,10 +20,9 @@ from evaluation.judge import UNSCORED, judge  # noqa: E402
 
 
 def main(languages: list[str]) -> None:
-    """Prints the table and the exceptions."""
+    """Prints the table and, at once, the exceptions."""
     print("| benchmark | language | canonical ok | buggy fails | statuses of the buggy | s |")
     print("| --- | --- | --- | --- | --- | --- |")
-    exceptions = []
     for benchmark in ("humanevalpack", "humaneval_x"):
         limits, _ = limits_for(benchmark)
         known = benchmarks.load(benchmark)
@@ -43,19 +42,16 @@ def main(languages: list[str]) -> None:
             for task_id, record in good.items():
                 if record["status"] != "ok":
                     said = f"{record['status']} {record['exception'] or ''}: {record['reason']}"
-                    exceptions.append(f"{task_id} {benchmark} canonical: {said}")
+                    print(f"{task_id} {benchmark} canonical: {said}", file=sys.stderr, flush=True)
             for task_id, record in bad.items():
                 if record["status"] in ("ok", *UNSCORED):
-                    exceptions.append(f"{task_id} {benchmark} buggy: {record['status']}")
+                    print(f"{task_id} {benchmark} buggy: {record['status']}", file=sys.stderr, flush=True)
             failing = sum(r["status"] not in ("ok", *UNSCORED) for r in bad.values())
             counted = collections.Counter(r["status"] for r in bad.values())
             statuses = ", ".join(f"{status} {count}" for status, count in counted.most_common())
             held = sum(r["status"] == "ok" for r in good.values())
             print(f"| {benchmark} | {language} | {held}/{len(problems)} | {f'{failing}/{len(bad)}' if bad else '-'} |"
                   f" {statuses or '-'} | {time.time() - started:.0f} |", flush=True)  # fmt: skip
-    print("\nExceptions:")
-    for line in exceptions:
-        print(f"- {line}")
 
 
 if __name__ == "__main__":
