@@ -268,7 +268,7 @@ eval-octocoder: PROTOCOL = octopack
 eval-octocoder: install ## the same of OctoCoder, under octopack's protocols
 	$(call EVALUATE_RUN,$(or $(OUTPUT),$(BUILD)/runs/starcoder-15b-lora8bit))
 
-eval-octogeex: PROTOCOL = octopack
+eval-octogeex: PROTOCOL = octogeex
 eval-octogeex: install ## the same of OctoGeeX
 	$(call EVALUATE_RUN,$(or $(OUTPUT),$(BUILD)/runs/codegeex2-6b-full))
 

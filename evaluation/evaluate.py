@@ -144,23 +144,25 @@ def evaluate(generator: Generator, protocol_path: Path, selection: Selection, ou
             _prompts(rules, problems, [], rules.describe), rules, output / "descriptions.jsonl",
             generation_key(rules, _prompts(rules, problems, [], rules.describe), digest, generator),
         )  # fmt: skip
-        problems = [
-            dataclasses.replace(p, extra={**p.extra, "description": protocol.description(told[p.task_id][0], p)})
-            for p in problems
-        ]
-    prompts = _prompts(rules, problems, shots)
-    answers = generator.answer(prompts, rules, path, generation_key(rules, prompts, digest, generator))
+        asked_of = {p.task_id: protocol.candidates(rules, p, told[p.task_id]) for p in problems}
+        once = rules.model_copy(update={"samples_per_task": 1})  # one program out of every description
+    else:
+        asked_of, once = {p.task_id: [p] for p in problems}, rules
+    prompts = _prompts(rules, [p for some in asked_of.values() for p in some], shots)
+    texts = generator.answer(prompts, once, path, generation_key(rules, prompts, digest, generator))
+    answers = {task_id: [text for p in some for text in texts[p.task_id]] for task_id, some in asked_of.items()}
     generated_s = time.monotonic() - started
     if not generate.is_main():
         return {}
     programs = {
         p.task_id: [
-            protocol.program(rules, p, (prompts[p.task_id].prefix if _is_code(rules) else "") + answer)
+            protocol.program(rules, p, (protocol.fill(rules.answer_prefix, p) if _is_code(rules) else "") + answer)
             for answer in answers[p.task_id]
         ]
         for p in problems
     }
     records = judge(problems, programs, rules.limits(), "judge", selection.workers)
+    lacks = benchmarks.absent(rules.benchmark, whole, rules.languages)
     built = {
         "key": key,
         "benchmark": rules.benchmark,
@@ -172,7 +174,7 @@ def evaluate(generator: Generator, protocol_path: Path, selection: Selection, ou
         "selection": {"limit": selection.limit, "tasks": list(selection.tasks)},
         "engine": generator.engine,
         **({"server": generator.server} if generator.server else {}),
-        **result.build(problems, records, len(whole), str(output)),
+        **result.build(problems, records, len(whole), str(output), lacks),
         "sandbox": backend,
         "seconds": {"generate": round(generated_s, 1), "all": round(time.monotonic() - started, 1)},
         "versions": {name: version(name) for name in PINS},
@@ -214,13 +216,14 @@ def score_samples(
     held = samples.read(path, problems, lenient or bool(selection.limit or selection.tasks), decided, whole)
     started = time.monotonic()
     records = judge(problems, held.programs, limits, path.name, selection.workers)
+    lacks = benchmarks.absent(benchmark, whole, languages)
     built = {
         "benchmark": benchmark,
         "version": number,
         "samples": {"path": str(path), "sha256": sha256_of_file(path) if path.is_file() else None, **held.how},
         "odd": held.counted,
         "limits": stated,
-        **result.build([p for p in problems if p.task_id in records], records, len(whole), where),
+        **result.build([p for p in problems if p.task_id in records], records, len(whole), where, lacks),
         "sandbox": backend,
         "seconds": {"all": round(time.monotonic() - started, 1)},
     }

@@ -15,7 +15,7 @@ PYTHON_STOPS = ("\nclass", "\ndef", "\n#", "\nif", "\nprint", "\n@", "\nassert",
 _DEFINITION = {
     "python": r"^(?:async\s+)?def\s+{name}\b",
     "javascript": r"^(?:const|let|var|function|async function)\s+{name}\b",
-    "java": r"^\s*(?:public\s+|static\s+|final\s+)*[\w<>\[\], ?]+\s{name}\s*\(",
+    "java": r"^\s*(?!return\b|else\b)[\w<>\[\], ?]+\s{name}\s*\([^;{{}}]*\)[\w\s,.]*\{{",  # not a call of itself
     "go": r"^func\s+{name}\b",
     "cpp": r"^[\w:<>,&*\s]+\b{name}\s*\([^;]*?\)\s*\{{",
     "rust": r"^\s*(?:pub\s+)?fn\s+{name}\b",

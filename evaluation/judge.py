@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 import sandbox
 from artefacts import Refusal
-from evaluation.benchmarks import Problem, ds1000
+from evaluation.benchmarks import Problem, ds1000, humaneval_x
 from evaluation.plus import expected
 
 UNSCORED = ("internal", "not_run")  # our fault or a missing toolchain: never counted against a model
@@ -52,13 +52,8 @@ def job(program: str, problem: Problem, limits: sandbox.Limits) -> sandbox.Job:
             program, limits=limits, test=problem.test, entry_point=problem.entry_point, prompt=prompt,
             trusted_test=True,
         )  # fmt: skip
-    head = str(problem.extra.get("test_setup", ""))  # Go's package line and imports
-    return sandbox.Job(with_head(program, head), problem.language, limits=limits, test=problem.test)
-
-
-def with_head(program: str, head: str) -> str:
-    """A Go program below its package line; the imports of both must come before anything else."""
-    return f"{head}\n{program}" if head.strip() and not program.lstrip().startswith("package ") else program
+    text = humaneval_x.go_program(program, problem) if problem.language == "go" else program
+    return sandbox.Job(text, problem.language, limits=limits, test=problem.test)
 
 
 @functools.lru_cache(maxsize=2048)

@@ -2,9 +2,11 @@
 
     evaluation/protocols/demo.yaml, evaluation/protocols/alchemist/humaneval_plus.yaml, ...
 
-Placeholders in `instruction`, `answer_prefix`, `shot` and `describe` are the keys of `_FIELDS`; others are refused.
+Placeholders in `instruction`, `answer_prefix`, `shot` and `describe` are the keys of `_FIELDS`; others are refused. A
+text of the problem is bare (no space around it), `_as_is`, or `_trimmed` (no space behind it).
 """
 
+import dataclasses
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +16,7 @@ from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveIn
 
 import sandbox
 from artefacts import ROOT, Refusal, StrictModel, read_yaml
-from evaluation import benchmarks, extract
+from evaluation import benchmarks, extract, octopack
 from evaluation.benchmarks import Problem
 from evaluation.judge import Limits
 
@@ -33,12 +35,13 @@ class Protocol(StrictModel):
     style: Literal["chat", "text"]  # chat: the model's own template; text: what stands here and nothing else
     system: str | None
     instruction: str  # the user turn, or the text
-    answer_prefix: str  # the answer begins with it; it is part of the program where `extract` says continuation
+    answer_prefix: str  # the answer begins with it
     describe: str | None  # explain: the first of its two prompts
     shots: NonNegativeInt  # solved examples before the question, out of the set's own prompt split
     shot: str | None
-    stop: list[str]
-    extract: Literal["code_block", "between", "continuation", "text"]
+    stop: list[str]  # generation ends there
+    stop_by_language: dict[str, list[str]]  # and `octopack` cuts there
+    extract: Literal["code_block", "between", "continuation", "octopack", "text"]  # octopack: evaluation/octopack.py
     between: list[str]  # the two markers, where `extract` says between
     max_new_tokens: PositiveInt
     batch_size: PositiveInt  # in bfloat16 a greedy answer can depend on its batch
@@ -84,22 +87,34 @@ def read(path: Path) -> Protocol:
     """
     protocol = read_yaml(path, Protocol)
     benchmarks.version_of(protocol.benchmark, protocol.version, str(path))
-    for name in protocol.languages:
-        if name not in sandbox.LANGUAGES:
-            raise Refusal(f"{path}: key 'languages': there is no '{name}'; known: {', '.join(sandbox.LANGUAGES)}.")
+    for key in ("languages", "stop_by_language"):
+        for name in getattr(protocol, key):
+            if name not in sandbox.LANGUAGES:
+                raise Refusal(f"{path}: key '{key}': there is no '{name}'; known: {', '.join(sandbox.LANGUAGES)}.")
     for key in ("instruction", "answer_prefix", "shot", "describe"):
         for field in re.findall(r"\{(\w+)\}", getattr(protocol, key) or ""):
             if field not in _FIELDS:
                 raise Refusal(
                     f"{path}: key '{key}' holds {{{field}}}; known placeholders: {', '.join(sorted(_FIELDS))}."
                 )
-    if not re.search(r"\{(prompt|prompt_as_is|instruction|declaration|buggy|description)\}", protocol.instruction):
+    if not re.search(
+        r"\{(prompt|instruction|declaration|buggy|description)(_as_is|_trimmed)?\}", protocol.instruction
+    ):
         raise Refusal(f"{path}: key 'instruction' does not hold {{prompt}} or another text of the problem.")
     needs = {
         "between": (protocol.extract == "between", len(protocol.between) == 2, "two markers"),
         "shot": (protocol.shots > 0, protocol.shot is not None, "the form of an example"),
         "describe": (protocol.task == "explain", protocol.describe is not None, "the first prompt"),
-        "benchmark": (protocol.task != "complete", protocol.benchmark == "humanevalpack", "humanevalpack"),
+        "benchmark": (
+            protocol.task != "complete" or protocol.extract == "octopack",
+            protocol.benchmark == "humanevalpack",
+            "humanevalpack",
+        ),
+        "extract": (
+            bool(protocol.stop_by_language),
+            protocol.extract == "octopack",
+            "octopack, which alone reads stop_by_language,",
+        ),
         "temperature": (protocol.samples_per_task > 1, protocol.temperature > 0, "more than 0 for several samples"),
     }
     for key, (asked, given, what) in needs.items():
@@ -108,21 +123,22 @@ def read(path: Path) -> Protocol:
     return protocol
 
 
+_TEXTS = {
+    "prompt": lambda p: p.prompt,
+    "instruction": lambda p: str(p.extra.get("instruction", p.prompt)),
+    "declaration": octopack.declaration,
+    "buggy": lambda p: str(p.extra.get("buggy_solution", "")),
+    "solution": lambda p: p.solution,
+    "tests": lambda p: "\n".join(p.extra["test_list"]) if "test_list" in p.extra else p.test,
+    "description": lambda p: str(p.extra.get("description", "")),
+}
 _FIELDS = {
-    "prompt": lambda p: p.prompt.strip(),
-    "prompt_as_is": lambda p: p.prompt,
-    "instruction": lambda p: str(p.extra.get("instruction", p.prompt)).strip(),
-    "declaration": lambda p: str(p.extra.get("declaration", p.prompt)).strip(),
-    "docstring": lambda p: str(p.extra.get("docstring", "")),
-    "signature": lambda p: str(p.extra.get("signature", "")),
-    "buggy": lambda p: (str(p.extra.get("declaration", "")) + str(p.extra.get("buggy_solution", ""))).strip(),
-    "solution": lambda p: p.solution.strip(),
-    "whole": lambda p: (str(p.extra.get("declaration", p.prompt)) + p.solution).strip(),
-    "tests": lambda p: "\n".join(p.extra["test_list"]) if "test_list" in p.extra else p.test.strip(),
     "entry_point": lambda p: p.entry_point,
     "language": lambda p: _NAMES[p.language],
     "docstring_chars": lambda p: str(len(str(p.extra.get("docstring", "")))),
-    "description": lambda p: str(p.extra.get("description", "")),
+    **{name: lambda p, text=text: text(p).strip() for name, text in _TEXTS.items()},
+    **{f"{name}_as_is": text for name, text in _TEXTS.items()},
+    **{f"{name}_trimmed": lambda p, text=text: text(p).rstrip() for name, text in _TEXTS.items()},
 }
 
 
@@ -149,16 +165,22 @@ def program(protocol: Protocol, problem: Problem, answer: str) -> str:
         answer = extract.code(answer, problem)
     elif protocol.extract == "continuation":
         answer = extract.cut(answer, problem)
+    elif protocol.extract == "octopack":
+        # the tests are instead of a docstring there; everywhere else the program has it, whatever the model was shown
+        above = _FIELDS["declaration_trimmed" if protocol.task == "fix_tests" else "prompt_trimmed"](problem)
+        stops = protocol.stop_by_language.get(problem.language, [])
+        return octopack.program(above + octopack.cut(answer, problem.language, stops), problem)
     return extract.program(answer, problem)
 
 
-def description(answer: str, problem: Problem) -> str:
-    """What a model may keep of its own explanation: as long as the docstring, without lines of the solution.
-
-    OctoPack's rule: lines of the solution of over 20 characters are deleted from the text.
-    """
-    text = answer.strip()
-    for line in problem.solution.splitlines():
-        if len(line.strip()) > 20:
-            text = text.replace(line.strip(), "")
-    return text[: max(1, len(str(problem.extra.get("docstring", ""))))]
+def candidates(protocol: Protocol, problem: Problem, told: Sequence[str]) -> list[Problem]:
+    """The second half of explain: a problem for each description that a model gave, `Python/0#3` for its fourth."""
+    stops = protocol.stop_by_language.get(problem.language, [])
+    return [
+        dataclasses.replace(
+            problem,
+            task_id=f"{problem.task_id}#{number}",
+            extra={**problem.extra, "description": octopack.description(text, problem, stops)},
+        )
+        for number, text in enumerate(told)
+    ]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from artefacts import Refusal, write_bytes
-from evaluation.benchmarks import Problem
+from evaluation.benchmarks import Absent, Problem, part_of
 from evaluation.judge import UNSCORED, is_plus
 from evaluation.scores import caveat, score
 
@@ -27,20 +27,21 @@ def passed(record: Mapping[str, Any]) -> bool:
 def _groups(problems: Sequence[Problem]) -> dict[str, list[str]]:
     groups: dict[str, list[str]] = {}
     for p in problems:
-        name = p.extra.get("library") or p.language
-        groups.setdefault(str(name), []).append(p.task_id)
+        groups.setdefault(part_of(p), []).append(p.task_id)
     return groups if len(groups) > 1 or any("library" in p.extra for p in problems) else {}
 
 
 def build(
-    problems: Sequence[Problem], records: Mapping[str, Sequence[Mapping[str, Any]]], total: int, where: str
-) -> dict[str, Any]:
+    problems: Sequence[Problem], records: Mapping[str, Sequence[Mapping[str, Any]]], total: int, where: str,
+    absent: Absent | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """Scores, outcomes and tasks of a run.
 
     Args:
         problems: those that were asked.
         records: task id -> one record a sample (judge.py).
-        total: how many problems the benchmark has.
+        total: how many problems of the benchmark are there.
+        absent: what else the published set has (`benchmarks.absent`); it counts as problems that were not scored.
 
     Raises:
         Refusal: nothing could be scored.
@@ -66,7 +67,7 @@ def build(
         scores = {"base": score(base), "plus": whole}
     result = {
         **whole,
-        "problems_in_benchmark": total,
+        **published(total, absent or {}),
         "unscored": sorted(set(records) - set(scored)),
         "unscored_because": dict(
             Counter(r["reason"] or r["status"] for t in set(records) - set(scored) for r in records[t]).most_common()
@@ -89,11 +90,12 @@ def build(
 Answered = tuple[str, bool, str, str]  # the question's id, whether the answer is right, what was expected, the answer
 
 
-def build_answers(said: Mapping[str, Sequence[Answered]]) -> dict[str, Any]:
+def build_answers(said: Mapping[str, Sequence[Answered]], absent: Absent | None = None) -> dict[str, Any]:
     """The same for questions whose answer is a text.
 
     Args:
         said: group (a subject, a task) -> its answers; at least one.
+        absent: as in `build`.
     """
     scores, tasks = {}, {}
     for group, rows in said.items():
@@ -105,7 +107,7 @@ def build_answers(said: Mapping[str, Sequence[Answered]]) -> dict[str, Any]:
     whole = score({task_id: (1, task["passed"]) for task_id, task in tasks.items()})
     return {
         **whole,
-        "problems_in_benchmark": len(tasks),
+        **published(len(tasks), absent or {}),
         "unscored": [],
         "unscored_because": {},
         "caveat": caveat(whole["problems"], whole["standard_error"]),
@@ -114,6 +116,12 @@ def build_answers(said: Mapping[str, Sequence[Answered]]) -> dict[str, Any]:
         **(unweighted(scores) if len(scores) > 1 else {}),
         "tasks": tasks,
     }
+
+
+def published(total: int, absent: Absent) -> dict[str, Any]:
+    """How many problems the published set has, of which `total` are there, and what of it is not."""
+    missing = sum(part["expected"] - part["found"] for part in absent.values())
+    return {"problems_in_benchmark": total + missing, "absent": absent}
 
 
 def unweighted(scores: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
@@ -151,6 +159,10 @@ def line(result: Mapping[str, Any]) -> str:
         more.append(f"unweighted mean {mean:.1f} % +- {error:.1f}")
     why = "; ".join(result["unscored_because"])
     unscored = f" {len(result['unscored'])} not scored ({why})." if result["unscored"] else ""
+    if absent := result.get("absent"):
+        parts = [f"{name}: expected {n['expected']}, found {n['found']}" for name, n in absent.items()]
+        rest = [f"and {len(parts) - 6} parts more"] if len(parts) > 6 else []
+        unscored += f" Not in the data here: {', '.join(parts[:6] + rest)}."
     version = f" {result['version']}" if result.get("version") else ""
     said = f"{result['benchmark']}{version}: {result['passed']:g} of {result['problems']} pass, {head}"
     return f"{', '.join([said, *more])}.{unscored} {result['caveat']}"

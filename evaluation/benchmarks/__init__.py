@@ -8,7 +8,8 @@ GitHub with a digest, or a revision of the Hub.
 """
 
 import importlib
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -89,15 +90,18 @@ def load_every_version(name: str, folder: Path | None = None, where: str = "benc
         Refusal: see `load`; of another version only where it is damaged, or where no folder is known and the pinned
             origin does not answer: what a folder lacks is named instead.
     """
-    of, problems, absent = module(name, where), [], []
+    of, problems, missing = module(name, where), [], []
     for version in of.VERSIONS:
         try:
             problems += load(name, folder, version, where)
         except Absent:
             if version == of.VERSIONS[0] or data_folder(folder) is None:
                 raise
-            absent.append(f"version {version}")
-    return Held(problems, of.ITEMS, [*absent, *(of.absent(problems) if hasattr(of, "absent") else ())])
+            missing.append(f"version {version}")
+    lacks = absent(name, problems)
+    return Held(
+        problems, of.ITEMS, missing + [f"{part} ({n['expected'] - n['found']} items)" for part, n in lacks.items()]
+    )
 
 
 def load(
@@ -119,3 +123,34 @@ def load(
     except (KeyError, TypeError) as error:
         said = f"a row has not the columns it should ({error!r})"
         raise Refusal(f"{where}: {name} {version}: {said}; fetch it again.") from None
+
+
+def part_of(problem: Problem) -> str:
+    """The part of its set that a problem is counted with: the library (DS-1000), else the language."""
+    return str(problem.extra.get("library") or problem.language)
+
+
+Lacking = dict[str, dict[str, int]]
+
+
+def lacking(published: Mapping[str, int], found: Mapping[str, int]) -> Lacking:
+    """Parts of a published set that are not all there.
+
+    >>> lacking({"go": 164, "rust": 164}, {"go": 164})
+    {'rust': {'expected': 164, 'found': 0}}
+    """
+    return {
+        part: {"expected": expected, "found": found.get(part, 0)}
+        for part, expected in published.items()
+        if found.get(part, 0) != expected
+    }
+
+
+def absent(name: str, problems: Sequence[Problem], languages: Sequence[str] = ()) -> Lacking:
+    """What the published set has and `problems` has not, by part: languages (of `languages`, if any) or libraries.
+
+    Sets that go round in one piece are counted when they are read, and lack nothing.
+    """
+    published = getattr(module(name, "benchmarks"), "PARTS", {})
+    wanted = {part: count for part, count in published.items() if not languages or part in languages}
+    return lacking(wanted, Counter(map(part_of, problems)))

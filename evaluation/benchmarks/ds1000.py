@@ -1,7 +1,6 @@
 """DS-1000 (arXiv 2211.11501): 1,000 questions on seven data-science libraries, the solution goes into a context."""
 
 import importlib.util
-from collections import Counter
 from pathlib import Path
 
 from evaluation.benchmarks import Problem
@@ -15,9 +14,9 @@ FILE = File(
     Hub("xlangai/DS-1000", "4416080ac5cb80bdf7576aefb8f9a0b4d5426a44", "test.jsonl"),
     None,  # the whole set is 1,000; parts of it by library go round
 )
-LIBRARIES = {
+PARTS = {
     "Pandas": 291, "Numpy": 220, "Matplotlib": 155, "Sklearn": 115, "Scipy": 106, "Pytorch": 68, "Tensorflow": 45,
-}  # as the set calls them -> items  # fmt: skip
+}  # problems by library; table 1 of the paper  # fmt: skip
 MODULES = {
     "Pandas": "pandas", "Numpy": "numpy", "Tensorflow": "tensorflow", "Scipy": "scipy", "Sklearn": "sklearn",
     "Pytorch": "torch", "Matplotlib": "matplotlib",
@@ -30,14 +29,10 @@ def missing(problem: Problem) -> str | None:
     return None if importlib.util.find_spec(module) else module
 
 
-def absent(problems: list[Problem]) -> list[str]:
-    """The libraries that the problems lack, each with how many of its items are not there."""
-    there = Counter(problem.extra["library"] for problem in problems)
-    return [f"{name} ({n - there[name]} items)" for name, n in LIBRARIES.items() if there[name] < n]
-
-
 def load(folder: Path | None = None, version: str = VERSIONS[0]) -> list[Problem]:
     """All problems that the file holds; `test` is the code context, `extra` says the library.
+
+    `benchmarks.absent` names the libraries that the file lacks.
 
     Raises:
         Refusal: the file can be had from nowhere.

@@ -29,6 +29,7 @@ FILES = {
 }
 VERSIONS = ("v1",)
 ITEMS = 6 * 164
+PARTS = dict.fromkeys(LANGUAGES.values(), 164)
 _NAME = {
     "python": r"^def\s+(\w+)",
     "js": r"^(?:const|let|function)\s+(\w+)",
@@ -50,8 +51,39 @@ def entry_point(declaration: str, short: str) -> str:
     return found[-1] if found else ""
 
 
+# what a Go solution may use without an import of its own, as in CodeGeeX's evaluation
+_GO_PACKAGES = ("math", "strings", "fmt", "strconv", "time", "bytes", "regexp", "sort", "math/rand", "crypto/md5")
+_GO_IMPORTS = re.compile(r"^import[ \t]*(?:\(([^)]*)\)|([^\n]*))[ \t]*\n?", re.MULTILINE)
+
+
+def go_program(program: str, problem: Problem) -> str:
+    """A Go program below the test's package line, with one list of imports; one that has that line's is left as it is.
+
+    Go compiles neither a package that is imported twice nor one that is not used, and the prompt's imports are both:
+    they are kept where program or test need them. Those that the program adds are its own, used or not.
+    """
+    head = str(problem.extra.get("test_setup", ""))
+    if not head.strip() or '"testing"' in program:
+        return program
+
+    def imports(text: str) -> list[str]:
+        return [line.strip() for found in _GO_IMPORTS.findall(text) for line in "".join(found).split("\n")]
+
+    def name(line: str) -> str:
+        return line.rsplit("/", 1)[-1].strip('"')
+
+    body = re.sub(r"^package \w+\s*", "", _GO_IMPORTS.sub("", program), flags=re.MULTILINE)
+    used = re.sub(r"//[^\n]*", "", f"{body}\n{problem.test}")
+    given, own = [*imports(head), *imports(problem.prompt)], imports(program)
+    may = [*given, *(f'"{package}"' for package in _GO_PACKAGES if name(package) not in map(name, own))]
+    needed = [line for line in may if re.search(rf"\b{re.escape(name(line))}\.", used)]
+    needed += [line for line in own if line not in given]
+    lines = "".join(f"    {line}\n" for line in dict.fromkeys(needed) if line)
+    return f"package main\n\nimport (\n{lines})\n\n{body}"
+
+
 def available(files: dict[str, File], folder: Path | None, benchmark: str) -> dict[str, list[dict[str, Any]]]:
-    """Rows by language: all six of the pinned origin, or those that a folder has.
+    """Rows by language: all six of the pinned origin, or those that a folder has (`benchmarks.absent` names the rest).
 
     Raises:
         Refusal: the folder has none of them, or an origin does not answer.
@@ -59,12 +91,6 @@ def available(files: dict[str, File], folder: Path | None, benchmark: str) -> di
     known = data_folder(folder)
     there = [short for short, file in files.items() if known and in_folder(known, file.names)]
     return {short: read(files[short], folder, f"{benchmark} {short}") for short in there or files}
-
-
-def absent(problems: list[Problem]) -> list[str]:
-    """The languages that the problems lack, each with its number of items."""
-    there = {problem.language for problem in problems}
-    return [f"{language} (164 items)" for language in LANGUAGES.values() if language not in there]
 
 
 def load(folder: Path | None = None, version: str = VERSIONS[0]) -> list[Problem]:

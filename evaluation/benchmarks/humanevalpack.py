@@ -18,6 +18,7 @@ FILES = {
 }
 VERSIONS = ("v1",)
 ITEMS = 6 * 164
+PARTS = dict.fromkeys(LANGUAGES.values(), 164)
 _EXTRA = (
     "declaration", "example_test", "buggy_solution", "bug_type", "failure_symptoms", "signature", "docstring",
     "instruction", "import", "test_setup",

@@ -128,6 +128,7 @@ def evaluate(name: str, model: str, output: Path, data: Path | None, limit: int 
         bootstrap_iters=0,
         log_samples=True,
     )
+    counts = {part: len(splits["test"]) for part, splits in found.items()}
     built = {
         "key": key,
         "benchmark": name,
@@ -135,7 +136,7 @@ def evaluate(name: str, model: str, output: Path, data: Path | None, limit: int 
         "protocol": rules.model_dump(),
         "model": model,
         **result.build_answers(answers(name, rules, done["samples"])),
-        "problems_in_benchmark": sum(len(splits["test"]) for splits in found.values()),
+        **result.published(sum(counts.values()), rows.absent(name, counts)),
     }
     write_json(output / "result.json", built)
     return built

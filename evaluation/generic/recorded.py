@@ -12,6 +12,7 @@ from typing import Any
 
 from artefacts import Refusal, sha256_of_file
 from evaluation import samples
+from evaluation.generic import rows
 from evaluation.result import build_answers
 
 BENCHMARK = "bbh"
@@ -85,9 +86,8 @@ def score(path: Path, version: str | None) -> dict[str, Any]:
         Refusal: it cannot be read, or there is no such version.
     """
     version = version_of(version, str(path))
-    rows = rows_of(path)
     said = {}
-    for task, of_task in rows.items():
+    for task, of_task in rows_of(path).items():
         answers = [answer(row["prediction"], version) for row in of_task]
         said[task] = [
             (f"{task}/{n}", found == row["target"], row["target"], found)
@@ -97,5 +97,5 @@ def score(path: Path, version: str | None) -> dict[str, Any]:
         "benchmark": BENCHMARK,
         "version": version,
         "samples": {"path": str(path), "sha256": sha256_of_file(path) if path.is_file() else None},
-        **build_answers(said),
+        **build_answers(said, rows.absent(BENCHMARK, {task: len(answers) for task, answers in said.items()})),
     }

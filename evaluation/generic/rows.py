@@ -3,17 +3,18 @@
     load("bbh")  ->  {"navigate": {"test": [{"input": ..., "target": ...}, ...]}, ...}
 
 The folder, or REAL_DATA_DIR, holds `bbh/**/<task>.json.gz`, `gsm8k/test.jsonl.gz`, and for MMLU the authors' archive
-(a .zip with test/<subject>_test.csv and dev/<subject>_dev.csv) or the Hub's files; subjects it lacks are left out.
+(a .zip with test/<subject>_test.csv and dev/<subject>_dev.csv) or the Hub's files; `absent` names subjects it lacks.
 """
 
 import csv
 import io
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from artefacts import Refusal
+from evaluation.benchmarks import Lacking, lacking
 from evaluation.benchmarks.files import File, GitHub, Hub, data_folder, in_folder, read
 
 Rows = list[dict[str, Any]]
@@ -63,6 +64,20 @@ _MMLU = {
     )
     for part, rows in (("test", 14042), ("dev", 285))
 }
+_MMLU_SUBJECTS = """
+    abstract_algebra anatomy astronomy business_ethics clinical_knowledge college_biology college_chemistry
+    college_computer_science college_mathematics college_medicine college_physics computer_security
+    conceptual_physics econometrics electrical_engineering elementary_mathematics formal_logic global_facts
+    high_school_biology high_school_chemistry high_school_computer_science high_school_european_history
+    high_school_geography high_school_government_and_politics high_school_macroeconomics high_school_mathematics
+    high_school_microeconomics high_school_physics high_school_psychology high_school_statistics
+    high_school_us_history high_school_world_history human_aging human_sexuality international_law jurisprudence
+    logical_fallacies machine_learning management marketing medical_genetics miscellaneous moral_disputes
+    moral_scenarios nutrition philosophy prehistory professional_accounting professional_law professional_medicine
+    professional_psychology public_relations security_studies sociology us_foreign_policy virology world_religions
+""".split()
+# questions of BBH's tasks
+_BBH_ROWS = dict.fromkeys(_BBH_SHA256, 250) | {"causal_judgement": 187, "penguins_in_a_table": 146, "snarks": 178}
 
 
 def _folder(folder: Path | None, name: str) -> Path | None:
@@ -125,3 +140,23 @@ def load(name: str, folder: Path | None = None) -> dict[str, dict[str, Rows]]:
         return _READERS[name](_folder(folder, name))
     except (KeyError, IndexError, TypeError, ValueError, zipfile.BadZipFile) as error:
         raise Refusal(f"{name}: a row or file is not as it should be ({error!r}); fetch it again.") from None
+
+
+def absent(name: str, found: Mapping[str, int]) -> Lacking:
+    """What the published set has and a run has not.
+
+    Args:
+        found: task or subject -> its questions.
+
+    Returns:
+        As `benchmarks.absent`; the subjects that MMLU lacks stand in one entry, since its total alone is published.
+    """
+    if name == "bbh":
+        return lacking(_BBH_ROWS, found)
+    if name == "gsm8k":
+        return {}  # counted when it is read
+    total = sum(found.values())
+    lacks = [subject for subject in _MMLU_SUBJECTS if subject not in found]
+    whole = f"{len(lacks)} of {len(_MMLU_SUBJECTS)} subjects ({', '.join(lacks)})" if lacks else "mmlu"
+    expected = _MMLU["test"].rows - (total if lacks else 0)
+    return lacking({whole: expected}, {} if lacks else {whole: total})

@@ -6,13 +6,14 @@ import hashlib
 import http.server
 import json
 import pkgutil
+import re
 import threading
 
 import pytest
 
 from artefacts import Refusal
 from evaluation import benchmarks
-from evaluation.benchmarks import files, humaneval_plus, humaneval_x, mbpp, mbpp_plus
+from evaluation.benchmarks import Problem, ds1000, files, humaneval_plus, humaneval_x, mbpp, mbpp_plus
 
 
 def test_every_name_is_a_module_with_versions_and_load():
@@ -105,6 +106,58 @@ def test_a_folder_of_some_languages_gives_those(tmp_path):
     (tmp_path / "humaneval_go.jsonl").write_text(lines)
     problems = benchmarks.load("humaneval_x", tmp_path)
     assert len(problems) == 164 and {(p.language, p.entry_point) for p in problems} == {("go", "Twice")}
+
+
+def rows_of(folder, file, count, **columns):
+    row = {"prompt": "p", "canonical_solution": "s", "test": "t", "entry_point": "f", "declaration": "d"} | columns
+    folder.mkdir(exist_ok=True)
+    (folder / file).write_text("".join(json.dumps(row | {"task_id": f"T/{n}"}) + "\n" for n in range(count)))
+
+
+def test_what_a_folder_lacks_of_the_published_set_is_named(tmp_path):
+    rows_of(tmp_path, "go_humanevalpack.jsonl", 164)
+    rows_of(tmp_path, "rust_humanevalpack.jsonl", 164)
+    problems = benchmarks.load("humanevalpack", tmp_path)
+    names = ("python", "javascript", "java", "cpp")
+    assert benchmarks.absent("humanevalpack", problems) == {n: {"expected": 164, "found": 0} for n in names}
+    assert benchmarks.absent("humanevalpack", problems, ["go", "java"]) == {"java": {"expected": 164, "found": 0}}
+    assert benchmarks.absent("humanevalpack", problems, ["go"]) == {}
+    assert sum(ds1000.PARTS.values()) == 1000 and set(ds1000.PARTS) == set(ds1000.MODULES)
+
+
+def test_what_the_real_folder_lacks(real_data):
+    def found(name):
+        return benchmarks.absent(name, benchmarks.load(name, real_data))
+
+    assert found("ds1000") == {"Sklearn": {"expected": 115, "found": 0}, "Scipy": {"expected": 106, "found": 0}}
+    assert list(found("humaneval_x")) == list(found("humanevalpack")) == ["go", "rust"]
+    assert found("humaneval") == found("mbpp_plus") == {}
+
+
+_GO_HEAD = 'package main\n\nimport (\n    "testing"\n    "math"\n    "github.com/stretchr/testify/assert"\n)\n'
+_GO_PROMPT = 'import (\n    "math"\n    "strings"\n)\n\nfunc F(x float64) string {\n'
+_GO_USED = ["testing", "math", "github.com/stretchr/testify/assert"]
+_GO_TEST = "func TestF(t *testing.T) {\n    assert := assert.New(t)\n    assert.Equal(math.Pi, F(1))\n}\n"
+
+
+@pytest.mark.parametrize(
+    ("program", "imported"),
+    [
+        # the prompt's `strings` is not used, `math` stands above test and prompt, `strconv` is imported by nobody
+        (_GO_PROMPT + "    return strconv.Itoa(1)\n}\n", [*_GO_USED, "strconv"]),
+        (_GO_PROMPT + "    // strings.ToUpper\n    return rand.Name()\n}\n",
+         [*_GO_USED, "math/rand"]),
+        # what a program imports itself stays, used or not, and no other package of that name is added
+        ('package main\n\nimport "os"\nimport (\n\t"crypto/rand"\n)\nfunc F(x float64) string { return rand.Name() }',
+         [*_GO_USED, "os", "crypto/rand"]),
+    ],
+)  # fmt: skip
+def test_a_go_program_imports_what_it_needs_once(program, imported):
+    problem = Problem("Go/0", _GO_PROMPT, "", _GO_TEST, "F", "go", extra={"test_setup": _GO_HEAD})
+    text = humaneval_x.go_program(program, problem)
+    assert re.findall(r'^    "(.*)"$', text, re.MULTILINE) == imported
+    assert text.count("package main") == text.count("import") == 1 and "func F(x float64) string {" in text
+    assert humaneval_x.go_program(text, problem) == text  # it has the head of a test already
 
 
 @pytest.fixture

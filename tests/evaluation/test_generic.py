@@ -97,6 +97,7 @@ def questions(tmp_path):
     for task in rows._BBH_SHA256:
         text = json.dumps({"examples": [{"input": f"{task}?", "target": "Yes"}]})
         write_bytes(tmp_path / "bbh" / "bbh" / f"{task}.json.gz", gzip.compress(text.encode()))
+    (tmp_path / "navigate.jsonl").write_text('{"prediction": "So the answer is Yes.", "target": "Yes"}\n')
     return tmp_path
 
 
@@ -116,8 +117,24 @@ def test_questions_are_read_from_a_folder(questions):
         rows.load("mmlu", questions)
 
 
+def counts(found):
+    return {part: len(splits["test"]) for part, splits in found.items()}
+
+
+def test_questions_that_a_folder_lacks_are_named(questions):
+    lacks = rows.absent("bbh", counts(rows.load("bbh", questions)))
+    assert len(lacks) == 27 and lacks["snarks"] == {"expected": 178, "found": 1}
+    ((name, count),) = rows.absent("mmlu", counts(rows.load("mmlu", questions))).items()
+    assert name.startswith("55 of 57 subjects (abstract_algebra, astronomy, ") and count["expected"] == 14042 - 6
+    assert result.published(6, {name: count})["problems_in_benchmark"] == 14042
+    short = dict.fromkeys(rows._MMLU_SUBJECTS, 3)
+    assert rows.absent("mmlu", short) == {"mmlu": {"expected": 14042, "found": 171}}
+    recorded_in_part = recorded.score(questions / "navigate.jsonl", "cot")
+    assert recorded_in_part["problems_in_benchmark"] == 6511 and "navigate" in recorded_in_part["absent"]
+
+
 def test_real_questions_are_whole(real_data):
-    assert sum(len(task["test"]) for task in rows.load("bbh", real_data).values()) == 6511
+    assert rows.absent("bbh", counts(rows.load("bbh", real_data))) == {}
     assert len(rows.load("gsm8k", real_data)["gsm8k"]["test"]) == 1319
     mmlu = rows.load("mmlu", real_data)
     assert all(len(subject["dev"]) == 5 for subject in mmlu.values())
@@ -148,15 +165,93 @@ def test_without_lm_eval_one_sentence_says_what_to_install(tiny_model, questions
         harness.evaluate("mmlu", str(tiny_model), tmp_path / "out", questions, None)
 
 
-@pytest.mark.skipif(
+needs_lm_eval = pytest.mark.skipif(
     importlib.util.find_spec("lm_eval") is None, reason="lm-eval is not installed (requirements-extras)"
 )
+
+
+@needs_lm_eval
 def test_lm_eval_asks_our_questions_offline_with_the_papers_shots(tiny_model, questions, tmp_path, capsys):
     found = harness.evaluate("mmlu", str(tiny_model), tmp_path / "out", questions, 2)
-    assert (found["problems"], found["problems_in_benchmark"]) == (4, 6) and list(found["scores"]) == [
-        "anatomy", "virology",
-    ]  # fmt: skip
+    assert (found["problems"], found["problems_in_benchmark"]) == (4, 14042)
+    assert list(found["scores"]) == ["anatomy", "virology"]
     assert found == read_json(tmp_path / "out/result.json") and found["protocol"]["shots"] == 5
     assert harness.evaluate("mmlu", str(tiny_model), tmp_path / "out", questions, 2) == found
     assert "unchanged" in capsys.readouterr().out
     assert compare.compare(found, found)["tasks"] == 4
+
+
+@pytest.fixture
+def knows(monkeypatch):
+    """lm-eval with a model that `knows(right)` answers for: right(question's prompt) -> its answer."""
+    import lm_eval
+    from lm_eval.api.model import LM
+
+    asked = []
+
+    def install(right):
+        class Known(LM):
+            def generate_until(self, requests):
+                asked.extend((request.args[0], request.args[1]) for request in requests)
+                return [right(request.args[0]) for request in requests]
+
+            def loglikelihood(self, requests):
+                asked.extend((request.args[0], {}) for request in requests)
+                return [(float(right(r.args[0]) == r.args[1].strip()), False) for r in requests]
+
+            def loglikelihood_rolling(self, requests):
+                raise NotImplementedError
+
+        real = lm_eval.simple_evaluate
+        options = ("model_args", "batch_size", "device")
+        monkeypatch.setattr(
+            lm_eval, "simple_evaluate",
+            lambda model, **given: real(Known(), **{k: v for k, v in given.items() if k not in options}),
+        )  # fmt: skip
+        return asked
+
+    return install
+
+
+@needs_lm_eval
+def test_every_task_of_bbh_has_three_examples_and_its_own_question(tiny_model, questions, tmp_path, knows):
+    asked = knows(lambda prompt: "No wonder. So the answer is " + ("No." if "snarks?" in prompt else "Yes."))
+    found = harness.evaluate("bbh", str(tiny_model), tmp_path, questions, None)
+    for task in rows._BBH_SHA256:
+        (prompt, options) = next(
+            (text, o) for text, o in asked if text.rstrip().endswith(f"Q: {task}?\nA: Let's think step by step.")
+        )
+        assert prompt.count("Q: ") == 4 and prompt.count("So the answer is") == 3, task
+        assert options["max_gen_toks"] == 512 and not options["do_sample"]
+    assert len(asked) == 27 and (found["problems"], found["problems_in_benchmark"]) == (27, 6511)
+    wrong = [task_id for task_id, task in found["tasks"].items() if not task["passed"]]
+    assert wrong == ["snarks/0"] and found["unweighted_mean"] == pytest.approx(26 / 27)
+    assert found["tasks"]["snarks/0"]["verdicts"][0]["reason"] == "expected 'Yes', got 'No'"
+
+
+@needs_lm_eval
+def test_mmlu_has_five_examples_of_its_subject(tiny_model, questions, tmp_path, knows):
+    asked = knows(lambda prompt: "D")
+    found = harness.evaluate("mmlu", str(tiny_model), tmp_path, questions, None)
+    assert len(asked) == 2 * 3 * 4  # subjects x questions x choices
+    for prompt, _ in asked:
+        subject = "anatomy" if "anatomy test" in prompt else "virology"
+        assert prompt.count(f"{subject} dev") == 5 and prompt.count("Answer: ") == 5 and prompt.endswith("Answer:")
+        assert f"{subject} test" in prompt and "D. 1" in prompt
+    assert [task["passed"] for task in found["tasks"].values()] == [0, 1, 0] * 2  # B, D, B are right
+
+
+@needs_lm_eval
+def test_gsm8k_has_four_examples_and_the_last_number_counts(tiny_model, tmp_path, knows):
+    lines = [
+        {"question": f"How much is {n} and 1,000?", "answer": f"{n} + 1000.\n#### {n + 1000}"} for n in range(1319)
+    ]
+    write_bytes(tmp_path / "gsm8k/test.jsonl", "".join(json.dumps(line) + "\n" for line in lines).encode())
+    asked = knows(lambda prompt: "First 3. The answer is 1,001, or so." if " 1 and " in prompt else "7")
+    found = harness.evaluate("gsm8k", str(tiny_model), tmp_path / "out", tmp_path, 3)
+    assert len(asked) == 3
+    for number, (prompt, options) in enumerate(asked):
+        assert prompt.count("Q: ") == 5 and prompt.count("The answer is") == 4
+        assert prompt.endswith(f"Q: How much is {number} and 1,000?\nA:") and options["max_gen_toks"] == 512
+    assert [task["passed"] for task in found["tasks"].values()] == [0, 1, 0]
+    assert (found["problems"], found["problems_in_benchmark"], found["absent"]) == (3, 1319, {})

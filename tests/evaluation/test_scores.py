@@ -1,6 +1,7 @@
 """pass@k, errors, bootstrap; the metric module; comparing and listing errors of results."""
 
 import itertools
+import statistics
 import subprocess
 import sys
 
@@ -131,3 +132,18 @@ def test_the_metric_loads_by_path_for_a_stranger(tmp_path):
     env = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_error_of_a_difference_is_that_of_every_possible_bootstrap():
+    """All 5**5 draws of five tasks with replacement, the same tasks for both runs."""
+    base, tuned = [0.0, 0.25, 1.0, 0.5, 0.0], [1.0, 0.25, 1.0, 0.0, 0.75]
+    gains = [b - a for a, b in zip(base, tuned, strict=True)]
+    means = sorted(sum(draw) / 5 for draw in itertools.product(gains, repeat=5))
+    found = scores.paired_bootstrap(base, tuned)
+    assert found["difference"] == pytest.approx(statistics.fmean(means))
+    assert found["standard_error"] == pytest.approx(statistics.pstdev(means))
+    assert found["low"] == pytest.approx(means[int(0.025 * len(means))], abs=0.03)
+    assert found["high"] == pytest.approx(means[int(0.975 * len(means))], abs=0.03)
+    alike = scores.paired_bootstrap(base, [*base[:4], 0.25])  # what both pass and fail adds no error
+    assert alike["standard_error"] == pytest.approx(0.25 * (0.2 * 0.8 / 5) ** 0.5)
+    assert alike["standard_error"] < scores.standard_error(base) / 3

@@ -4,6 +4,7 @@ import pytest
 
 import sandbox
 from evaluation import benchmarks, extract
+from evaluation.benchmarks import Problem
 from evaluation.judge import Limits, judge
 
 LIMITS = Limits(sandbox.Limits(cpu_s=20, wall_s=120, memory_mib=4096))
@@ -30,6 +31,32 @@ def test_humanevalpack_tells_right_from_buggy(real_data, language):
     assert {v["status"] for v in right.values()} == {"ok"}, right
     assert "ok" not in {v["status"] for v in buggy.values()}, buggy
     assert all(v["shared_process"] for v in right.values()) == (language != "python")
+
+
+@pytest.mark.parametrize("name", ["humaneval_x", "humanevalpack"])
+def test_a_reference_solution_continues_its_prompt(real_data, name):
+    """A recursive one calls the function, and does not define it."""
+    for problem in benchmarks.load(name, real_data):
+        assert extract.program(problem.solution, problem) == problem.prompt + problem.solution, problem.task_id
+
+
+JAVA = Problem("Java/0", "class Solution {\n    public int f(int n) {\n", "", "", "f", "java")
+
+
+@pytest.mark.parametrize(
+    ("text", "defines"),
+    [
+        ("        return f(n - 1);\n    }\n}", False),
+        ("        if (n > 1) return 1;\n        else return f(n - 1);\n    }\n}", False),
+        ("        int a = f(n - 1);\n        if (a == f(n)) {\n        }\n    }\n}", False),
+        ("        Runnable r = () -> { f(1); };\n    }\n}", False),
+        ("class Solution {\n    public int f(int n) {\n", True),
+        ("    static List<int[]> f(List<? extends A> n, int... m)\n            throws a.B, C\n    {\n", True),
+        ("int f() { return 1; }", True),
+    ],
+)
+def test_a_java_function_is_defined_and_not_called(text, defines):
+    assert extract.defines(text, JAVA) == defines
 
 
 @pytest.mark.parametrize("language", ["python", "javascript"])

@@ -1,75 +1,58 @@
 """Canonical and buggy solutions of HumanEvalPack, canonical ones of HumanEval-X, in every language they come in.
 
-    REAL_DATA_DIR=/path/to/data python tests/perf/sandbox_languages.py [python js java cpp]
+    REAL_DATA_DIR=/path/to/data python tests/perf/sandbox_languages.py [python javascript java go cpp rust]
 
-Prints a table, and every exception by id with its cause. "Buggy fails" counts verdicts other than ok and not_run.
+Programs are put together and judged as evaluation does it, with the limits of evaluation/limits.yaml. Prints a table,
+and to stderr every exception by id with its cause: a canonical solution that does not pass, a buggy one that does.
 """
 
 import collections
-import gzip
-import json
-import os
 import sys
 import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from sandbox import Job, Limits, run_many  # noqa: E402
-
-NAMES = {"python": "python", "js": "javascript", "java": "java", "cpp": "cpp"}
-LIMITS = Limits(cpu_s=10, wall_s=120)
-
-
-def rows_of(benchmark: str, language: str) -> list[dict]:
-    """Rows of one file."""
-    name = f"{language}_humanevalpack" if benchmark == "humanevalpack" else f"humaneval_{language}"
-    with gzip.open(Path(os.environ["REAL_DATA_DIR"]) / benchmark / f"{name}.jsonl.gz", "rt") as rows:
-        return [json.loads(row) for row in rows]
-
-
-def job_of(row: dict, language: str, solution: str) -> Job:
-    """Prompt and solution as the candidate, the row's test beside it."""
-    start = row["prompt"]
-    if language == "js" and "js-md5" in row["canonical_solution"] + row["prompt"]:
-        pass  # NODE_PATH offers the library
-    entry = None
-    if language == "python":
-        entry = row.get("entry_point") or row["declaration"].rsplit("def ", 1)[1].split("(")[0]
-    return Job(start + solution, NAMES[language], limits=LIMITS, test=row["test"], entry_point=entry,
-               prompt=start if language == "python" else None)  # fmt: skip
+from evaluation import benchmarks, extract  # noqa: E402
+from evaluation.benchmarks.humaneval_x import LANGUAGES  # noqa: E402
+from evaluation.evaluate import limits_for  # noqa: E402
+from evaluation.judge import UNSCORED, judge  # noqa: E402
 
 
 def main(languages: list[str]) -> None:
-    """Prints the table and the exceptions."""
+    """Prints the table and, at once, the exceptions."""
     print("| benchmark | language | canonical ok | buggy fails | statuses of the buggy | s |")
     print("| --- | --- | --- | --- | --- | --- |")
-    exceptions = []
     for benchmark in ("humanevalpack", "humaneval_x"):
+        limits, _ = limits_for(benchmark)
+        known = benchmarks.load(benchmark)
         for language in languages:
-            rows, started = rows_of(benchmark, language), time.time()
-            good = list(run_many(job_of(row, language, row["canonical_solution"]) for row in rows))
-            bad = []
-            if benchmark == "humanevalpack":
-                bad = list(run_many(job_of(row, language, row["buggy_solution"]) for row in rows))
-            for row, verdict in zip(rows, good, strict=True):
-                if verdict.status != "ok":
-                    said = verdict.exception_message or verdict.stderr.strip()[-200:]
-                    exceptions.append(
-                        f"{row['task_id']} {benchmark} canonical: {verdict.status} {verdict.exception_type}: {said}"
-                    )
-            for row, verdict in zip(rows, bad, strict=False):
-                if verdict.status in ("ok", "not_run", "internal"):
-                    exceptions.append(f"{row['task_id']} {benchmark} buggy: {verdict.status} ({row['bug_type']})")
-            failing = sum(v.status not in ("ok", "not_run", "internal") for v in bad)
-            statuses = ", ".join(f"{s} {n}" for s, n in collections.Counter(v.status for v in bad).most_common())
-            held = sum(v.status == "ok" for v in good)
-            print(f"| {benchmark} | {language} | {held}/{len(rows)} | {f'{failing}/{len(bad)}' if bad else '-'} |"
+            problems, started = [p for p in known if p.language == language], time.time()
+            if not problems:
+                print(f"| {benchmark} | {language} | not in this folder | - | - | - |")
+                continue
+            texts = {p.task_id: [p.solution, p.extra.get("buggy_solution")] for p in problems}
+            programs = {
+                p.task_id: [extract.program(text, p) for text in texts[p.task_id] if text is not None]
+                for p in problems
+            }
+            records = judge(problems, programs, limits)
+            good = {task_id: rows[0] for task_id, rows in records.items()}
+            bad = {task_id: rows[1] for task_id, rows in records.items() if len(rows) > 1}
+            for task_id, record in good.items():
+                if record["status"] != "ok":
+                    said = f"{record['status']} {record['exception'] or ''}: {record['reason']}"
+                    print(f"{task_id} {benchmark} canonical: {said}", file=sys.stderr, flush=True)
+            for task_id, record in bad.items():
+                if record["status"] in ("ok", *UNSCORED):
+                    print(f"{task_id} {benchmark} buggy: {record['status']}", file=sys.stderr, flush=True)
+            failing = sum(r["status"] not in ("ok", *UNSCORED) for r in bad.values())
+            counted = collections.Counter(r["status"] for r in bad.values())
+            statuses = ", ".join(f"{status} {count}" for status, count in counted.most_common())
+            held = sum(r["status"] == "ok" for r in good.values())
+            print(f"| {benchmark} | {language} | {held}/{len(problems)} | {f'{failing}/{len(bad)}' if bad else '-'} |"
                   f" {statuses or '-'} | {time.time() - started:.0f} |", flush=True)  # fmt: skip
-    print("\nExceptions:")
-    for line in exceptions:
-        print(f"- {line}")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:] or list(NAMES))
+    main(sys.argv[1:] or list(LANGUAGES.values()))
