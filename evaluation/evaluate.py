@@ -33,11 +33,11 @@ from artefacts import (
     validate,
     write_json,
 )
-from evaluation import benchmarks, generate, protocol, result, samples
+from evaluation import benchmarks, extract, generate, protocol, result, samples
 from evaluation.benchmarks import Problem
 from evaluation.generator import GENERATION_PINS, Generator, answers_digest, generation_key, model_digest
 from evaluation.generic import recorded
-from evaluation.judge import Limits, judge
+from evaluation.judge import Limits, judge, note_no_code
 from evaluation.plus import typed_json
 from evaluation.protocol import Protocol
 
@@ -163,6 +163,7 @@ def evaluate(generator: Generator, protocol_path: Path, selection: Selection, ou
         for p in problems
     }
     records = judge(problems, programs, rules.limits(), "judge", selection.workers)
+    note_no_code(records, {task_id: [not extract.holds_code(a) for a in given] for task_id, given in answers.items()})
     built = {
         "key": key,
         "benchmark": rules.benchmark,
@@ -237,6 +238,7 @@ def score_samples(
     held = samples.read(path, problems, lenient or bool(selection.limit or selection.tasks), decided, whole)
     started = time.monotonic()
     records = judge(problems, held.programs, limits, path.name, selection.workers)
+    note_no_code(records, held.without_code)
     built = {
         "benchmark": benchmark,
         "version": number,
@@ -256,8 +258,12 @@ def _say(built: Mapping[str, Any]) -> None:
         said = ", ".join(f"{key} {value}" for key, value in ignored.items())
         print(f"not followed, of the checkpoint's generation_config (the protocol decides): {said}")
     if "form" in (how := built.get("samples", {})):
+        counts = ", ".join(
+            f"{count} {name.replace('_', ' ')}" for name, count in how["samples"].items() if name != "all"
+        )
         print(
-            f"read as {how['form']}: {how['text']}s, {how['program']}, cut {how['cut']}, code blocks: {how['fences']}"
+            f"read as {how['form']}: {how['text']}, {how['program']}, cut {how['cut']}, code blocks: {how['fences']} "
+            f"({counts} of {how['samples']['all']} samples)"
         )
     for kind, odd in built.get("odd", {}).items():
         print(f"{kind}: {odd.get('tasks') or odd.get('samples')} ({', '.join(odd['first'])}, ...)")
