@@ -24,7 +24,8 @@ _DEFINITION = {
 
 # a line that no sentence looks like: a keyword where a statement begins, an assignment, a bracket or ; at its end
 _CODE = re.compile(
-    r"^\s*(?:(?:async )?def \w|class \w+[(:{ ]|return\b(?! (?:the|an?) (?!if |and |or |in |is |not )\w)|pass$|raise \w|yield\b"
+    r"^\s*(?:(?:async )?def \w|class \w+[(:{ ]"
+    r"|return\b(?! (?:the|an?) (?!if |and |or |in |is |not )\w)|pass$|raise \w|yield\b"
     r"|import [\w.{*]+(?:$| as |,|;| from )"
     r"|from [\w.]+ import |(?:for|while|if|elif|switch) ?[(\w].*[:{]$|(?:else|try|finally) ?[:{]|with .* as \w+:|@\w+"
     r"|(?:fn|func|function) \w+|(?:let|const|var|auto|int|public|private|static) .*[=({]|using namespace|package \w+$"
