@@ -81,6 +81,14 @@ def test_several_samples_of_a_task_are_several_answers(tmp_path):
     assert len({row["answer"] for row in rows}) == 3 and [row["sample"] for row in rows] == [0, 1, 2]
 
 
+def test_another_server_is_another_model_of_the_same_name(tmp_path):
+    for _ in range(2):
+        with Server(lambda content, nth: "ok", say=knows) as server:
+            assert ask(server.url, tmp_path, 1)["server"] == server.url
+            ask(server.url, tmp_path, 1)
+            assert len(server.requests) == 1
+
+
 def test_what_a_server_cannot_be_told_is_refused(tmp_path):
     with pytest.raises(Refusal, match="begins the answer of a chat .answer_prefix., which a server cannot be told"):
         ask("http://127.0.0.1:9/v1", tmp_path, answer_prefix="```python\n")
