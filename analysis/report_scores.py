@@ -58,16 +58,22 @@ def published() -> list[dict[str, Any]]:
 def _beside(result: dict[str, Any]) -> list[dict[str, Any]]:
     """Published figures of the very protocol of a result, each with the difference to it in points.
 
-    Two numbers under different protocols say nothing about each other, so other figures are never subtracted.
+    Two numbers under different protocols say nothing about each other, so other figures are never subtracted; part of
+    a benchmark bears no verdict. The error is that of the figure: over libraries where the figure is their mean.
     """
     found = []
     for figure in published():
         if figure["protocol"] != result["protocol_name"]:
             continue
         ours = result["scores"].get("plus" if figure["is_plus"] else "base", result)
-        value, error = 100 * result.get("unweighted_mean", ours["pass_at_1"]), 100 * ours["standard_error"]
+        value = 100 * result.get("unweighted_mean", ours["pass_at_1"])
+        error = 100 * result.get("unweighted_standard_error", ours["standard_error"])
         difference = value - figure["score"]
-        found.append(figure | {"difference": difference, "is_within_two_errors": abs(difference) <= 2 * error})
+        missing = result["problems_in_benchmark"] - result["problems"]
+        said = "within two errors" if abs(difference) <= 2 * error else "beyond two errors"
+        if missing:
+            said = f"no verdict, {missing} of {result['problems_in_benchmark']} problems were not scored"
+        found.append(figure | {"difference": difference, "verdict": said})
     return found
 
 

@@ -22,6 +22,8 @@ _NAMES = {"ok": "passes", "wrong_output": "wrong answer", "not_code": NO_CODE, "
 
 def kind(verdict: Mapping[str, Any]) -> str:
     """The error case of one sample: the exception's name, or what else went wrong in plain words."""
+    if verdict.get("no_code"):
+        return NO_CODE
     if verdict["status"] in ("exception", "compile_error") and verdict["exception"]:
         return {"IndentationError": "SyntaxError", "TabError": "SyntaxError"}.get(*[verdict["exception"]] * 2)
     if verdict["status"] == "wrong_output" and verdict["exception"] not in (None, "AssertionError"):

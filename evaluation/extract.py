@@ -15,11 +15,24 @@ PYTHON_STOPS = ("\nclass", "\ndef", "\n#", "\nif", "\nprint", "\n@", "\nassert",
 _DEFINITION = {
     "python": r"^(?:async\s+)?def\s+{name}\b",
     "javascript": r"^(?:const|let|var|function|async function)\s+{name}\b",
-    "java": r"^\s*(?!return\b|else\b)[\w<>\[\], ?]+\s{name}\s*\([^;{{}}]*\)[\w\s,.]*\{{",  # not a call of itself
+    "java": r"^(?!\s*(?:return|else|new|throw)\b)\s*[\w<>\[\], ?]+\s{name}\s*\([^;{{}}]*\)[\w\s,.]*\{{",
     "go": r"^func\s+{name}\b",
     "cpp": r"^[\w:<>,&*\s]+\b{name}\s*\([^;]*?\)\s*\{{",
     "rust": r"^\s*(?:pub\s+)?fn\s+{name}\b",
 }
+
+
+# a line that no sentence looks like: a keyword where a statement begins, an assignment, a bracket or ; at its end
+_CODE = re.compile(
+    r"^\s*(?:(?:async )?def \w|class \w+[(:{ ]"
+    r"|return\b(?! (?:the|an?) (?!if |and |or |in |is |not )\w)|pass$|raise \w|yield\b"
+    r"|import [\w.{*]+(?:$| as |,|;| from )"
+    r"|from [\w.]+ import |(?:for|while|if|elif|switch) ?[(\w].*[:{]$|(?:else|try|finally) ?[:{]|with .* as \w+:|@\w+"
+    r"|(?:fn|func|function) \w+|(?:let|const|var|auto|int|public|private|static) .*[=({]|using namespace|package \w+$"
+    r"|(?:[\w.]+(?:, ?[\w.]+)*|[\w.]+\[.*\]) ?(?:[-+*/|&%^:]|//|\*\*|<<|>>)?= ?[^=\s]|[\w.\[\]]+\((?:.*\);?)?$"
+    r"|#include|.*[;{}]$)",
+    re.MULTILINE,
+)
 
 
 def is_fenced(text: str) -> bool:
@@ -27,19 +40,56 @@ def is_fenced(text: str) -> bool:
     return _FENCE.search(text) is not None
 
 
+def holds_code(text: str) -> bool:
+    """Whether anything in an answer looks like code: not in an empty one, a refusal, or prose.
+
+    >>> holds_code("I cannot help with that."), holds_code("    return 1"), holds_code("```\\nx\\n```")
+    (False, True, True)
+    """
+    blocks = [match[1] for match in _FENCE.finditer(text)]
+    return any(block.strip() for block in blocks) or _CODE.search(text) is not None
+
+
+def _definition(text: str, problem: Problem) -> re.Match[str] | None:
+    if not problem.entry_point:
+        return None
+    pattern = _DEFINITION[problem.language].format(name=re.escape(problem.entry_point))
+    return re.search(pattern, text, re.MULTILINE)
+
+
 def defines(text: str, problem: Problem) -> bool:
     """Whether a text defines the problem's function at the top level (Java: at any)."""
-    if not problem.entry_point:
+    return _definition(text, problem) is not None
+
+
+def is_program(text: str, problem: Problem) -> bool:
+    """Whether a text is a whole program: it defines the function, and does not first end the prompt's.
+
+    A raw continuation may define the function anew once it has come to the end of the prompt's.
+    """
+    found = _definition(text, problem)
+    if found is None:
         return False
-    pattern = _DEFINITION[problem.language].format(name=re.escape(problem.entry_point))
-    return re.search(pattern, text, re.MULTILINE) is not None
+    if problem.language == "python":
+        return not _is_indented(text)
+    end = _closing(problem.prompt, text)
+    return end is None or found.start() < end
+
+
+def _is_indented(text: str) -> bool:
+    """Whether the first line that says something is inside of a function; one space is how some models begin."""
+    return re.match(r"(?:[ \t]*\r?\n)*(?: {2,}|\t)", text) is not None
 
 
 def code(answer: str, problem: Problem) -> str:
     """Code of an answer: its first block that defines the function, else its first block, else all of it.
 
-    A block that the token limit left open still counts.
+    A block that the token limit left open still counts. Where the prompt opened the block, it is what stands above
+    the first fence.
     """
+    first = _FENCE.search(answer)
+    if first and (_is_indented(answer[: first.start()]) or defines(answer[: first.start()], problem)):
+        return answer[: first.start()]
     blocks = [match[1] for match in _FENCE.finditer(answer)]
     named = [block for block in blocks if defines(block, problem)]
     return (named or blocks or [answer])[0]

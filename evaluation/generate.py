@@ -5,16 +5,22 @@ length: a batch pads little. Under `accelerate launch --num_processes N` the bat
 model, one a GPU; they are the same batches, so greedy answers are the same, too.
 
 In bfloat16 a greedy answer can depend on the batch it is made in (padding changes the order of sums), so the batch
-size belongs to the protocol and to the result.
+size belongs to the protocol and to the result. A sampled answer is drawn by a stream of its own, of the task and the
+number of the sample: not by what else is in the batch, on which process, or left to do after a crash.
+
+The protocol decides all that moves a score: of a checkpoint's own generation_config only its special tokens count.
 """
 
 import dataclasses
 import datetime
+import hashlib
 import importlib.util
 import os
+import random
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from tqdm import tqdm
 
@@ -33,11 +39,17 @@ class Prompt:
     system: str | None = None
     prefix: str = ""
     sample: int = 0
+    task_id: str = ""
 
     def turns(self) -> list[dict[str, str]]:
         """The chat, before its answer."""
         system = [{"role": "system", "content": self.system}] if self.system else []
         return [*system, {"role": "user", "content": self.text}]
+
+    def seed(self, of_run: int) -> int:
+        """The seed of this answer, by the run's seed, the task and the number of the sample alone (32 bits)."""
+        text = f"{of_run} {self.task_id} {self.sample}"
+        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +95,7 @@ def answers(
     Args:
         engine: transformers or vllm.
         model: a folder with safetensors weights, or a Hub id (owner/name or owner/name@revision).
-        prompts: n of them.
+        prompts: n of them; where answers are sampled, each with a task_id.
         title: of the progress bar.
 
     Yields:
@@ -125,10 +137,8 @@ def _transformers(model: str, prompts: Sequence[Prompt], decoding: Decoding, tit
         tokenizer.pad_token = tokenizer.eos_token
     processes = _processes()
     loaded.to(processes.device).eval()
-    transformers.set_seed(decoding.seed + processes.process_index)  # samples must not repeat from process to process
-    sampling = {"do_sample": False}
-    if decoding.temperature > 0:
-        sampling = {"do_sample": True, "temperature": decoding.temperature, "top_p": decoding.top_p, "top_k": 0}
+    own = loaded.generation_config
+    loaded.generation_config = transformers.GenerationConfig(**{name: getattr(own, name) for name in _SPECIAL_TOKENS})
     ids = [_text(tokenizer, prompt) for prompt in prompts]
     order = sorted(range(len(ids)), key=lambda i: (len(ids[i]), i))
     batches = [order[start : start + decoding.batch_size] for start in range(0, len(order), decoding.batch_size)]
@@ -137,10 +147,12 @@ def _transformers(model: str, prompts: Sequence[Prompt], decoding: Decoding, tit
         inputs = tokenizer.pad({"input_ids": [ids[i] for i in batch]}, return_tensors="pt").to(loaded.device)
         width = inputs["input_ids"].shape[1]
         criteria = [_StopStrings(tokenizer, decoding.stop, width)] if decoding.stop else []
+        draws = [_Draws([prompts[i] for i in batch], decoding)] if decoding.temperature > 0 else []
         with torch.inference_mode():
             out = loaded.generate(
-                **inputs, max_new_tokens=decoding.max_new_tokens, pad_token_id=tokenizer.pad_token_id,
-                stopping_criteria=transformers.StoppingCriteriaList(criteria), **sampling,
+                **inputs, max_new_tokens=decoding.max_new_tokens, pad_token_id=tokenizer.pad_token_id, do_sample=False,
+                stopping_criteria=transformers.StoppingCriteriaList(criteria),
+                logits_processor=transformers.LogitsProcessorList(draws),
             )  # fmt: skip
         texts = tokenizer.batch_decode(out[:, width:], skip_special_tokens=True)
         return {i: until(text, decoding.stop) for i, text in zip(batch, texts, strict=True)}
@@ -170,6 +182,29 @@ class _StopStrings:
         return torch.tensor([any(s in text for s in self.stop) for text in texts], device=ids.device)
 
 
+class _Draws:
+    """Leaves each row the one token that its own stream draws (temperature, then nucleus), so that greedy takes it.
+
+    Sampling of transformers draws all rows out of one stream: a row's answer would depend on its batch.
+    """
+
+    def __init__(self, prompts: Sequence[Prompt], decoding: Decoding) -> None:
+        self.streams = [random.Random(prompt.seed(decoding.seed)) for prompt in prompts]
+        self.temperature, self.top_p = decoding.temperature, decoding.top_p
+
+    def __call__(self, ids, scores):
+        import torch
+
+        # (rows, vocabulary), likeliest first; double, or the sums of a vocabulary of 150,000 lose their last tokens
+        shares, tokens = torch.softmax(scores.double() / self.temperature, dim=-1).sort(dim=-1, descending=True)
+        ends = shares.cumsum(dim=-1)
+        inside = ends - shares < self.top_p  # the smallest set that holds top_p
+        weight = (shares * inside).sum(dim=-1, keepdim=True)
+        at = torch.tensor([[stream.random()] for stream in self.streams], dtype=ends.dtype, device=ends.device)
+        place = torch.searchsorted(ends, at * weight, right=True).clamp(max=inside.sum(dim=-1, keepdim=True) - 1)
+        return torch.full_like(scores, -torch.inf).scatter_(-1, tokens.gather(-1, place), 0.0)
+
+
 def until(text: str, stop: Sequence[str]) -> str:
     """A text up to the first stop string."""
     ends = [at for at in (text.find(s) for s in stop) if at >= 0]
@@ -182,13 +217,14 @@ def _vllm(model: str, prompts: Sequence[Prompt], decoding: Decoding) -> Iterator
     import vllm
 
     name, revision = pinned(model)
-    engine = vllm.LLM(model=name, revision=revision, dtype=decoding.dtype, seed=decoding.seed)
+    # generation_config: its name for "not what the checkpoint says about sampling"
+    options = {"dtype": decoding.dtype, "seed": decoding.seed, "generation_config": "vllm"}
+    engine = vllm.LLM(model=name, revision=revision, tokenizer_revision=revision, **options)
     tokenizer = engine.get_tokenizer()
-    # its seed is a request's own: with one for all, the samples of a problem would be one sample
     options = [
         vllm.SamplingParams(
             max_tokens=decoding.max_new_tokens, temperature=decoding.temperature, top_p=decoding.top_p,
-            seed=decoding.seed + prompt.sample, stop=list(decoding.stop) or None,
+            seed=prompt.seed(decoding.seed), stop=list(decoding.stop) or None,
         )
         for prompt in prompts
     ]  # fmt: skip
@@ -196,6 +232,59 @@ def _vllm(model: str, prompts: Sequence[Prompt], decoding: Decoding) -> Iterator
     for start in range(0, len(tokens), 256):  # vLLM batches by itself; this is how often the caller can keep answers
         for offset, out in enumerate(engine.generate(tokens[start : start + 256], options[start : start + 256])):
             yield {start + offset: until(out.outputs[0].text, decoding.stop)}
+
+
+_SPECIAL_TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id")
+_NO_RULES = (*_SPECIAL_TOKENS, "transformers_version", "_from_model_config", "use_cache", "output_attentions",
+             "output_hidden_states", "output_scores", "output_logits", "return_dict_in_generate")  # fmt: skip
+
+
+def set_aside(model: str) -> dict[str, Any]:
+    """What a checkpoint's own generation_config says of decoding (repetition_penalty, top_k, ...): it is not followed.
+
+    Raises:
+        Refusal: the model has no configuration, or the Hub does not give it.
+    """
+    import transformers
+
+    name, revision = pinned(model)
+    try:
+        try:
+            own = transformers.GenerationConfig.from_pretrained(name, revision=revision)
+        except OSError:  # older checkpoints have none, and config.json holds what they have to say
+            own = transformers.GenerationConfig.from_model_config(
+                transformers.AutoConfig.from_pretrained(name, revision=revision)
+            )
+    except (OSError, ValueError) as error:
+        raise Refusal(f"{model}: cannot be loaded ({' '.join(str(error).split())[:200]}).") from None
+    return {key: value for key, value in sorted(own.to_diff_dict().items()) if key not in _NO_RULES}
+
+
+def resolved(model: str) -> str:
+    """A Hub id with the commit that all of its files are taken of; a folder as it is.
+
+    Raises:
+        Refusal: the Hub does not name the commit.
+    """
+    name, revision = pinned(model)
+    if is_path(model) or re.fullmatch("[0-9a-f]{40}", revision or ""):
+        return model
+    from huggingface_hub import HfApi, try_to_load_from_cache
+
+    def ask() -> tuple[str | None, str]:
+        try:
+            return HfApi().model_info(name, revision=revision, timeout=20).sha, ""
+        except Exception as error:  # whatever the client raises, the sentence is the same
+            cached = try_to_load_from_cache(name, "config.json", revision=revision)  # .../snapshots/COMMIT/config.json
+            return Path(cached).parent.name if isinstance(cached, str) else None, type(error).__name__
+
+    commit, said = agreed(ask() if is_main() else (None, ""))  # the branch may move between two processes
+    if commit is None:
+        raise Refusal(
+            f"{model}: no such folder, and the Hub does not say which commit it is at ({said}); train or merge the "
+            f"model first, or name a commit: {name}@COMMIT."
+        )
+    return f"{name}@{commit}"
 
 
 def pinned(model: str) -> tuple[str, str | None]:
@@ -208,6 +297,11 @@ def pinned(model: str) -> tuple[str, str | None]:
         return model, None
     name, _, revision = model.partition("@")
     return name, revision or None
+
+
+def is_path(model: str) -> bool:
+    """Whether a model is a folder, or can only be meant as one."""
+    return weights_of(model) is not None or model.startswith((".", "/", "~")) or model.count("/") != 1
 
 
 def weights_of(model: str) -> Path | None:

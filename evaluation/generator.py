@@ -9,11 +9,15 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from artefacts import Refusal, code_key, hash_of, sha256_of_file, write_bytes
+from artefacts import Refusal, code_key, hash_of, read_json, sha256_of_file, write_bytes
 from evaluation import generate
 from evaluation.protocol import Protocol
 
 GENERATION_PINS = ("torch", "transformers")
+# what is read of a model folder beside its weights; what a training run leaves there besides shapes no answer
+_READ = ("config.json", "generation_config.json", "adapter_config.json", "tokenizer*", "special_tokens_map.json",
+         "added_tokens.json", "vocab*", "merges.txt", "chat_template*", "additional_chat_templates/*", "*.model",
+         "*.tiktoken")  # fmt: skip
 
 
 def model_digest(model: str, engine: str) -> str:
@@ -24,13 +28,38 @@ def model_digest(model: str, engine: str) -> str:
     """
     folder = None if engine == "server" else generate.weights_of(model)
     if folder is None:
-        if engine == "transformers" and (model.startswith((".", "/")) or model.count("/") != 1):
-            raise Refusal(f"{model}: no such model folder, and not a Hub id (owner/name).")
+        if engine != "server" and generate.is_path(model):
+            raise Refusal(
+                f"{model}: no such model folder, and not a Hub id (owner/name); train it first (make train-demo, make "
+                "train-ds67b RECIPE=...), and merge adapters (make merge-ds67b RECIPE=lora)."
+            )
         return hash_of(model)
     weights = sorted(folder.glob("*.safetensors"))
     if not weights:
         raise Refusal(f"{folder}: no safetensors weights there; train or convert a model first (make demo does both).")
     return hash_of([sha256_of_file(path) for path in weights])
+
+
+def answers_digest(generator: "Generator", digest: str) -> str:
+    """Digest of all that answers.
+
+    The weights (`digest`), and what else of a model folder shapes answers: tokenizer, chat template, configurations,
+    the base of adapters where that is a folder; of a server, its address.
+    """
+    if generator.engine == "server":
+        from evaluation import served
+
+        return hash_of([digest, served.address(generator.server)])
+    folder = generate.weights_of(generator.model)
+    if folder is None:
+        return digest
+    read = {path for pattern in _READ for path in folder.glob(pattern) if path.is_file()}
+    files = {str(path.relative_to(folder)): sha256_of_file(path) for path in sorted(read)}
+    adapter = read_json(folder / "adapter_config.json")
+    base = Generator(adapter["base_model_name_or_path"]) if adapter else None
+    if base and Path(base.model).is_dir():
+        files["base"] = answers_digest(base, model_digest(base.model, base.engine))
+    return hash_of([digest, files])
 
 
 def _kept(path: Path, key: str) -> dict[tuple[str, int], str]:
@@ -93,7 +122,11 @@ def _line(key: str, unit: tuple[str, int], answer: str) -> str:
 
 
 def generation_key(rules: Protocol, prompts: Mapping[str, generate.Prompt], digest: str, generator: Generator) -> str:
-    """Key of a run's answers: what shapes them, and not how they are judged, which is cheap to do again."""
+    """Key of a run's answers: what shapes them, and not how they are judged, which is cheap to do again.
+
+    Args:
+        digest: of all that answers (`answers_digest`).
+    """
     decoding = [
         rules.max_new_tokens, rules.batch_size, rules.dtype, rules.temperature, rules.top_p, rules.seed, rules.stop,
         {task_id: dataclasses.asdict(prompt) for task_id, prompt in prompts.items()},

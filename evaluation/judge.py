@@ -1,8 +1,8 @@
 """Programs -> verdicts, in the sandbox: one record a sample, with its reason; nothing is left out in silence.
 
 A record is `status` (sandbox.STATUSES, or `not_code` for what was not run), `exception`, `reason`, `shared_process`
-(the candidate had a hand in its own judging: languages other than Python, DS-1000), and for plus sets `base`, the
-status on the base inputs alone.
+(the candidate had a hand in its own judging: languages other than Python, DS-1000), for plus sets `base`, the status
+on the base inputs alone, and `no_code` where a failing answer held none.
 """
 
 import ast
@@ -103,6 +103,18 @@ def foreign_import(program: str, packages: Sequence[str]) -> str | None:
             if name.split(".")[0] not in known:
                 return name.split(".")[0]
     return None
+
+
+def note_no_code(records: Mapping[str, Sequence[dict[str, Any]]], without: Mapping[str, Sequence[bool]]) -> None:
+    """Mark failures of answers that nobody meant as code, for the table of errors; what passes or fails stays.
+
+    Args:
+        without: task id -> of each sample, whether its text holds no code.
+    """
+    for task_id, rows in records.items():
+        for record, is_none in zip(rows, without[task_id], strict=True):
+            if is_none and record["status"] != "ok":
+                record["no_code"] = True
 
 
 _NOT_CODE = {"status": "not_code", "exception": None, "reason": "longer than 1 MiB", "shared_process": False}

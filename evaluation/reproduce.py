@@ -3,6 +3,9 @@
     DRY_RUN=1 make reproduce-ds67b     what it takes: download, memory, answers, hours; nothing is fetched
     make reproduce-ds67b MODEL=DIR     the same for a folder of your own
 
+A checkpoint without a proven commit in published.yaml is resolved at the run: the Hub names the commit of its main
+branch, all files are taken of it, and it stands in the result. --revision (REVISION= of make) names another.
+
 reads evaluation/published.yaml, writes build/reproduce/<name>/<protocol>/result.json. A figure counts as reproduced
 when it is within two standard errors of ours; that is stated, not hidden: 164 tasks cannot tell more.
 """
@@ -59,7 +62,7 @@ def plan(checkpoint: Checkpoint, model: str) -> str:
     weights_gib = 2 * checkpoint.parameters / 2**30
     lines = [
         f"model      {model} ({checkpoint.parameters / 1e9:.1f} B parameters)",
-        f"revision   {generate.pinned(model)[1] or 'none named: whatever the folder or the main branch holds'}",
+        f"revision   {_revision(model)}",
         f"download   {checkpoint.weights_gb:.1f} GB{', gated: needs HF_TOKEN' if checkpoint.gated else ''}",
         f"memory     {weights_gib:.1f} GiB of weights in bfloat16, and keys and values of a batch, with prompts of "
         f"{_PROMPT_TOKENS:,} tokens",
@@ -81,6 +84,12 @@ def plan(checkpoint: Checkpoint, model: str) -> str:
                      f"{weights_gib + cache:>9.1f} GiB{duration(seconds):>9}   {said}")  # fmt: skip
     lines += [f"{'all':28}{'':42}{duration(total_s):>9}", "", f"source     {checkpoint.source}"]
     return "\n".join(lines)
+
+
+def _revision(model: str) -> str:
+    if generate.weights_of(model) is not None:
+        return "a folder: its weights are digested, the digest stands in the result"
+    return generate.pinned(model)[1] or "resolved at the run and recorded; pin it with --revision COMMIT (REVISION=)"
 
 
 def row(key: str, published: float, result: dict[str, Any]) -> dict[str, Any]:
@@ -122,6 +131,9 @@ def main() -> None:
     )
     parser.add_argument("name", help="entry of published.yaml")
     parser.add_argument("--model", default="", help="a folder (or Hub id) instead of the published checkpoint")
+    parser.add_argument(
+        "--revision", default="", help="commit of the checkpoint on the Hub, instead of the pinned one"
+    )
     parser.add_argument("--dry-run", action="store_true", help="print the plan, fetch and run nothing")
     parser.add_argument("--output", type=Path, default=Path("build/reproduce"), help="(default: build/reproduce)")
     parser.add_argument("--engine", choices=("transformers", "vllm"), default="transformers")
@@ -133,7 +145,10 @@ def main() -> None:
     if given.name not in known:
         raise Refusal(f"{PUBLISHED}: there is no entry '{given.name}'; known entries: {', '.join(known)}.")
     checkpoint = known[given.name]
-    model = given.model or "@".join(part for part in (checkpoint.model, checkpoint.revision) if part)
+    if given.revision and generate.weights_of(given.model or checkpoint.model) is not None:
+        parser.error("--revision is of a checkpoint on the Hub, --model names a folder")
+    pinned = given.revision or (checkpoint.revision if not given.model else None)
+    model = "@".join(part for part in (given.model or checkpoint.model, pinned) if part)
     if generate.is_main():
         print(plan(checkpoint, model))
     if given.dry_run:
@@ -142,6 +157,7 @@ def main() -> None:
         rules = protocol.read(protocol.find(name)[0])
         benchmarks.load(rules.benchmark, None, rules.version, f"reproduce-{given.name}")
     results = {}
+    model = generate.resolved(model)
     for name in names_of(checkpoint):
         output = given.output / given.name / name
         results[name] = evaluate(

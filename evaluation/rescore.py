@@ -81,7 +81,7 @@ def recorded_verdicts(path: Path) -> dict[str, dict[str, list[bool]]]:
 def ours(result: dict[str, Any], part: str) -> dict[str, list[bool]]:
     """Our verdicts on base or plus inputs, or as a whole."""
     key = "base" if part == "base" else "status"
-    return {task_id: [v[key] == "ok" for v in task["verdicts"]] for task_id, task in result["tasks"].items()}
+    return {task_id: [v.get(key) == "ok" for v in task["verdicts"]] for task_id, task in result["tasks"].items()}
 
 
 def compare(record: Record, result: dict[str, Any], said: dict[str, dict[str, list[bool]]]) -> dict[str, Any]:

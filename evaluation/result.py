@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from artefacts import Refusal, write_bytes
-from evaluation.benchmarks import Absent, Problem, part_of
+from evaluation.benchmarks import Lacking, Problem, part_of
 from evaluation.judge import UNSCORED, is_plus
 from evaluation.scores import caveat, score
 
@@ -33,7 +33,7 @@ def _groups(problems: Sequence[Problem]) -> dict[str, list[str]]:
 
 def build(
     problems: Sequence[Problem], records: Mapping[str, Sequence[Mapping[str, Any]]], total: int, where: str,
-    absent: Absent | None = None,
+    absent: Lacking | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Scores, outcomes and tasks of a run.
 
@@ -90,7 +90,7 @@ def build(
 Answered = tuple[str, bool, str, str]  # the question's id, whether the answer is right, what was expected, the answer
 
 
-def build_answers(said: Mapping[str, Sequence[Answered]], absent: Absent | None = None) -> dict[str, Any]:
+def build_answers(said: Mapping[str, Sequence[Answered]], absent: Lacking | None = None) -> dict[str, Any]:
     """The same for questions whose answer is a text.
 
     Args:
@@ -118,7 +118,7 @@ def build_answers(said: Mapping[str, Sequence[Answered]], absent: Absent | None 
     }
 
 
-def published(total: int, absent: Absent) -> dict[str, Any]:
+def published(total: int, absent: Lacking) -> dict[str, Any]:
     """How many problems the published set has, of which `total` are there, and what of it is not."""
     missing = sum(part["expected"] - part["found"] for part in absent.values())
     return {"problems_in_benchmark": total + missing, "absent": absent}

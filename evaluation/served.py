@@ -16,6 +16,15 @@ from evaluation.generate import Decoding, Prompt, until
 ROLE = "answer"
 
 
+def address(server: str) -> str:
+    """Where a server is: the address itself, or that of a profile file.
+
+    Raises:
+        Refusal: the profile is wrong.
+    """
+    return server.rstrip("/") if server.startswith(("http://", "https://")) else llm.load(Path(server)).url()
+
+
 def profile_of(server: str, model: str, decoding: Decoding) -> llm.Profile:
     """The server as `llm` knows it: one role, which samples as the protocol says.
 
@@ -63,7 +72,8 @@ def answers(
         llm.Request(
             ROLE,
             tuple(prompt.turns()) if prompt.chat else ({"role": "user", "content": prompt.text + prompt.prefix},),
-            "evaluation@1", sample=prompt.sample, stop=decoding.stop, continues=not prompt.chat, verbatim=True,
+            f"evaluation@1 {profile.url()}",  # another server may call another model so
+            sample=prompt.sample, stop=decoding.stop, continues=not prompt.chat, verbatim=True,
         )
         for prompt in prompts
     )  # fmt: skip

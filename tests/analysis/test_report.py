@@ -172,12 +172,25 @@ def test_scores_have_errors_and_stand_beside_figures_of_the_same_protocol_only(t
     assert (base["score"], tuned["score"]) == (20, 30) and tuned["published"] == []
     assert tuned["standard_error"] == pytest.approx(100 * (0.3 * 0.7 / 10) ** 0.5)
     assert "--limit 10" in tuned["command"]
-    result = {"protocol_name": "alchemist/humaneval_plus", "pass_at_1": 0.7, "standard_error": 0.03,
+    whole = {"problems": 164, "problems_in_benchmark": 164}
+    result = {"protocol_name": "alchemist/humaneval_plus", "pass_at_1": 0.7, "standard_error": 0.03, **whole,
               "scores": {"base": {"pass_at_1": 0.79, "standard_error": 0.03},
                          "plus": {"pass_at_1": 0.7, "standard_error": 0.03}}}  # fmt: skip
     beside = {(r["model"].split("-")[1], r["is_plus"]): r for r in report_scores._beside(result)}
     assert beside["DS", False]["difference"] == pytest.approx(79 - 79.9)
-    assert beside["DS", False]["is_within_two_errors"] and not beside["L", True]["is_within_two_errors"]
+    assert (
+        beside["DS", False]["verdict"] == "within two errors" and beside["L", True]["verdict"] == "beyond two errors"
+    )
+    (part, *_) = report_scores._beside(result | {"problems": 160})
+    assert part["verdict"] == "no verdict, 4 of 164 problems were not scored"
+
+
+def test_a_mean_over_libraries_is_judged_by_its_own_error():
+    result = {"protocol_name": "alchemist/ds1000", "pass_at_1": 0.5, "standard_error": 0.001, "scores": {},
+              "problems": 1000, "problems_in_benchmark": 1000,
+              "unweighted_mean": 0.415, "unweighted_standard_error": 0.02}  # fmt: skip
+    (ours,) = [r for r in report_scores._beside(result) if "-DS-" in r["model"]]
+    assert ours["difference"] == pytest.approx(41.5 - 40.5) and ours["verdict"] == "within two errors"
 
 
 def test_a_result_of_another_kind_is_refused_in_a_sentence(toy_mixture, tmp_path):

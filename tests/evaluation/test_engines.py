@@ -1,10 +1,13 @@
 """Who answers: a server through `llm`, vLLM where it is installed, several processes; the same samples come of it."""
 
 import json
+import os
+import shutil
 import sys
 import types
 
 import pytest
+import torch
 import yaml
 
 from artefacts import ROOT, Refusal, read_mapping
@@ -13,6 +16,7 @@ from evaluation import generate
 from evaluation.benchmarks import humaneval
 from tests.conftest import run_module
 from tests.llm.server import Server
+from tests.local_hub import LocalHub
 
 DEMO = read_mapping(ROOT / "evaluation/protocols/demo.yaml")
 
@@ -77,6 +81,14 @@ def test_several_samples_of_a_task_are_several_answers(tmp_path):
     assert len({row["answer"] for row in rows}) == 3 and [row["sample"] for row in rows] == [0, 1, 2]
 
 
+def test_another_server_is_another_model_of_the_same_name(tmp_path):
+    for _ in range(2):
+        with Server(lambda content, nth: "ok", say=knows) as server:
+            assert ask(server.url, tmp_path, 1)["server"] == server.url
+            ask(server.url, tmp_path, 1)
+            assert len(server.requests) == 1
+
+
 def test_what_a_server_cannot_be_told_is_refused(tmp_path):
     with pytest.raises(Refusal, match="begins the answer of a chat .answer_prefix., which a server cannot be told"):
         ask("http://127.0.0.1:9/v1", tmp_path, answer_prefix="```python\n")
@@ -115,8 +127,92 @@ def test_vllm_is_asked_with_our_tokens_and_refused_where_it_is_not(tiny_model, m
         found |= part
     assert found == {0: "1 ", 1: "2 "}
     assert seen["texts"][0] == "one" and seen["texts"][1].endswith("<|im_start|>assistant\nSure")
-    assert [(o["max_tokens"], o["stop"], o["seed"]) for o in seen["options"]] == [(11, ["END"], 0), (11, ["END"], 1)]
-    assert seen["model"] == {"model": str(tiny_model), "revision": None, "dtype": "bfloat16", "seed": 0}
+    assert [(o["max_tokens"], o["stop"]) for o in seen["options"]] == [(11, ["END"])] * 2
+    assert len({o["seed"] for o in seen["options"]}) == 2
+    assert seen["model"] == {"model": str(tiny_model), "revision": None, "tokenizer_revision": None,
+                             "dtype": "bfloat16", "seed": 0, "generation_config": "vllm"}  # fmt: skip
+
+
+def sampled(model, prompts, **options):
+    decoding = generate.Decoding(
+        12, **{"batch_size": 3, "dtype": "float32", "temperature": 1.0, "top_p": 0.95} | options
+    )
+    found = {}
+    for part in generate.answers("transformers", str(model), prompts, decoding, "t"):
+        found |= {(prompts[i].task_id, prompts[i].sample): text for i, text in part.items()}
+    return found
+
+
+def test_a_sampled_answer_is_of_its_task_and_number_whatever_else_is_asked(tiny_model):
+    prompts = [
+        generate.Prompt("one and more " * n, False, sample=s, task_id=f"T/{n}") for n in (1, 2) for s in range(4)
+    ]
+    found = sampled(tiny_model, prompts)
+    assert len(set(found.values())) == 8, "answers differ from sample to sample"
+    assert sampled(tiny_model, prompts[5:]) == {unit: found[unit] for unit in list(found)[5:]}, "a run that goes on"
+    assert sampled(tiny_model, prompts, batch_size=8) == found
+    assert not set(sampled(tiny_model, prompts, seed=1).values()) & set(found.values())
+
+
+def test_draws_follow_the_shares_within_the_nucleus():
+    scores = torch.log(torch.tensor([[0.05, 0.5, 0.15, 0.3]]))
+    prompts = [generate.Prompt("", False, sample=n, task_id="T/0") for n in range(4000)]
+    for options, shares in (
+        ({"temperature": 1.0, "top_p": 1.0}, [0.05, 0.5, 0.15, 0.3]),
+        ({"temperature": 1.0, "top_p": 0.75}, [0, 0.625, 0, 0.375]),
+        ({"temperature": 0.5, "top_p": 1.0}, [0.0068, 0.6849, 0.0616, 0.2466]),
+    ):
+        draws = generate._Draws(prompts, generate.Decoding(1, 1, "float32", **options))
+        drawn = draws(None, scores.expand(4000, 4)).argmax(dim=-1)
+        found = torch.bincount(drawn, minlength=4) / 4000
+        assert found.tolist() == pytest.approx(shares, abs=0.025), options
+
+
+RULES_OF_A_CHECKPOINT = {"repetition_penalty": 3.0, "temperature": 0.3, "top_k": 2, "no_repeat_ngram_size": 2,
+                         "do_sample": True, "suppress_tokens": [30, 40], "min_new_tokens": 9}  # fmt: skip
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.9])
+def test_only_the_protocol_decides_how_a_checkpoint_decodes(tiny_model, tmp_path, temperature):
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_model, folder)
+    path = folder / "generation_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | RULES_OF_A_CHECKPOINT))
+    prompts = [generate.Prompt("def f(x):" * n, False, task_id=f"T/{n}") for n in range(1, 4)]
+    answers = sampled(tiny_model, prompts, temperature=temperature)
+    assert sampled(folder, prompts, temperature=temperature) == answers
+    assert generate.set_aside(str(folder)) == RULES_OF_A_CHECKPOINT
+    assert generate.set_aside(str(tiny_model)) == {}
+
+
+def test_a_checkpoint_of_the_hub_is_taken_at_one_commit_that_the_result_names(tiny_model, tmp_path):
+    path = write_protocol(tmp_path, max_new_tokens=4)
+    with LocalHub(tmp_path / "hub") as hub:
+        commit = hub.add("model", "lab/tiny", tiny_model)
+        done = run_module(
+            "evaluation.evaluate", "lab/tiny", "--limit", "2", "--protocol", str(path.with_suffix("")), "--output",
+            str(tmp_path / "out"), env=os.environ | hub.environment(tmp_path / "home"),
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        result = json.loads((tmp_path / "out/result.json").read_text())
+        assert result["model"] == f"lab/tiny@{commit}"
+        asked = [request for request in hub.requests if "/resolve/" in request]
+        assert asked and all(f"/resolve/{commit}/" in request for request in asked), asked
+        (tmp_path / "out/result.json").unlink()
+        refs = tmp_path / "home/hub/models--lab--tiny/refs"  # as `hf download lab/tiny` leaves them
+        refs.mkdir(exist_ok=True)
+        (refs / "main").write_text(commit)
+        again = run_module(
+            "evaluation.evaluate", "lab/tiny", "--limit", "2", "--protocol", str(path.with_suffix("")), "--output",
+            str(tmp_path / "out"), env=os.environ | hub.environment(tmp_path / "home") | {"HF_HUB_OFFLINE": "1"},
+        )  # fmt: skip
+        assert again.returncode == 0, again.stderr
+        assert json.loads((tmp_path / "out/result.json").read_text())["model"] == f"lab/tiny@{commit}"
+        gone = run_module(
+            "evaluation.evaluate", "lab/none", "--output", str(tmp_path / "none"),
+            env=os.environ | hub.environment(tmp_path / "home"),
+        )  # fmt: skip
+    assert gone.returncode == 2 and "does not say which commit it is at" in gone.stderr and "lab/none@" in gone.stderr
 
 
 @pytest.mark.slow

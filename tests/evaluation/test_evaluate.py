@@ -1,4 +1,6 @@
+import dataclasses
 import json
+import shutil
 
 import pytest
 import yaml
@@ -76,6 +78,53 @@ def test_another_protocol_reuses_no_answer(tiny_model, protocol, perfect, tmp_pa
     assert len(perfect) == 4
 
 
+@pytest.mark.parametrize(
+    "name", ["chat_template.jinja", "tokenizer.json", "tokenizer_config.json", "generation_config.json", "config.json"]
+)
+def test_answers_are_of_all_files_that_shape_them_and_the_digest_of_the_weights(
+    tiny_model, protocol, perfect, tmp_path, name
+):
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_model, folder)
+    first = evaluate(folder, protocol(), 1, tmp_path / "out")
+    (folder / "README.md").write_text("what a card says shapes no answer")
+    assert evaluate(folder, protocol(), 1, tmp_path / "out") == first and len(perfect) == 1
+    text = (folder / name).read_text()
+    (folder / name).write_text(text.rstrip() + "\n\n")
+    again = evaluate(folder, protocol(), 1, tmp_path / "out")
+    assert len(perfect) == 2 and again["model_digest"] == first["model_digest"]
+
+
+def test_a_changed_base_of_adapters_is_another_model(tiny_model, tmp_path):
+    base, adapter = tmp_path / "base", tmp_path / "adapter"
+    shutil.copytree(tiny_model, base)
+    adapter.mkdir()
+    (adapter / "adapter_model.safetensors").write_bytes(b"x")
+    (adapter / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": str(base)}))
+    generator = module.Generator(str(adapter))
+    digest = module.model_digest(str(adapter), "transformers")
+    before = module.answers_digest(generator, digest)
+    assert module.answers_digest(generator, digest) == before
+    (base / "model.safetensors").write_bytes(b"other weights")
+    assert module.answers_digest(generator, digest) != before
+
+
+def test_other_examples_or_inputs_of_a_benchmark_make_another_result(
+    tiny_model, protocol, perfect, monkeypatch, tmp_path
+):
+    problem = dataclasses.replace(module.benchmarks.load("humaneval")[0], extra={"inputs": [1, {2}]})
+    held = [problem, dataclasses.replace(problem, task_id="shot", split="prompt")]
+    monkeypatch.setattr(module.benchmarks, "load", lambda *_: held)
+    rules = protocol(shots=1, shot="{solution}")
+    first = evaluate(tiny_model, rules, None, tmp_path / "out")["key"]
+    assert evaluate(tiny_model, rules, None, tmp_path / "out")["key"] == first and len(perfect) == 1
+    held[1] = dataclasses.replace(held[1], solution="    return True\n")
+    second = evaluate(tiny_model, rules, None, tmp_path / "out")["key"]
+    held[0] = dataclasses.replace(held[0], extra={"inputs": [1, {3}]})
+    third = evaluate(tiny_model, rules, None, tmp_path / "out")["key"]
+    assert len({first, second, third}) == 3 and len(perfect) == 2, "other inputs are judged anew, not asked anew"
+
+
 def test_judging_anew_keeps_the_answers(tiny_model, protocol, perfect, tmp_path):
     evaluate(tiny_model, protocol(), 2, tmp_path / "out")
     again = evaluate(tiny_model, protocol(cpu_s=3), 2, tmp_path / "out")
@@ -140,3 +189,7 @@ def test_a_real_model_answers_every_problem_through_the_command_line(
 def test_a_folder_without_weights_is_refused(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["evaluate", str(tmp_path), "--output", str(tmp_path / "out")])
     assert module.main() == 2 and "no safetensors weights there" in capsys.readouterr().err
+    monkeypatch.setattr("sys.argv", ["evaluate", str(tmp_path / "merged"), "--output", str(tmp_path / "out")])
+    assert module.main() == 2
+    said = capsys.readouterr().err
+    assert "no such model folder" in said and "make train-" in said and "make merge-" in said and said.count("\n") == 1

@@ -93,6 +93,38 @@ def test_a_plan_says_what_a_gpu_must_hold():
     assert f"{2 * 6.74e9 / 2**30 + cache_gib:.1f} GiB" in line and "79.9, 75.6 plus" in line
 
 
+@pytest.mark.parametrize(
+    ("more", "asked"),
+    [
+        ((), "internlm/AlchemistCoder-DS-6.7B"),
+        (("--revision", "5" * 40), f"internlm/AlchemistCoder-DS-6.7B@{'5' * 40}"),
+        (("--model", "lab/own"), "lab/own"),
+    ],
+)
+def test_a_checkpoint_is_resolved_once_for_all_of_its_protocols(more, asked, monkeypatch, capsys):
+    seen = []
+    result = {"pass_at_1": 0.5, "standard_error": 0.1, "scores": {}, "problems": 1, "problems_in_benchmark": 1}
+    plus = {name: {"pass_at_1": 0.5, "standard_error": 0.1} for name in ("base", "plus")}
+    monkeypatch.setattr(reproduce.generate, "resolved", lambda model: seen.append(model) or f"{model}#one commit")
+    monkeypatch.setattr(reproduce.benchmarks, "load", lambda *_: [])
+    monkeypatch.setattr(
+        reproduce, "evaluate", lambda generator, *_: seen.append(generator.model) or result | {"scores": plus}
+    )
+    monkeypatch.setattr("sys.argv", ["reproduce", "ds67b", *more])
+    assert reproduce.main() == 0
+    protocols = reproduce.names_of(reproduce.Checkpoint(**read_mapping(reproduce.PUBLISHED)["ds67b"]))
+    assert seen == [asked, *[f"{asked}#one commit"] * len(protocols)] and len(protocols) > 1
+    (line,) = [li for li in capsys.readouterr().out.splitlines() if li.startswith("revision")]
+    assert line.endswith("5" * 40) if "@" in asked else "resolved at the run" in line and "--revision" in line
+
+
+def test_a_folder_has_no_revision(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["reproduce", "l7b", "--model", str(tmp_path), "--revision", "main"])
+    with pytest.raises(SystemExit):
+        reproduce.main()
+    assert "--revision is of a checkpoint on the Hub" in capsys.readouterr().err
+
+
 def test_figures_are_met_within_two_standard_errors():
     scores = {name: {"pass_at_1": p, "standard_error": 0.03} for name, p in (("base", 0.78), ("plus", 0.74))}
     result = {

@@ -8,7 +8,7 @@ import zipfile
 import pytest
 
 from artefacts import Refusal
-from evaluation import benchmarks, evaluate, samples
+from evaluation import benchmarks, errors, evaluate, extract, samples
 from evaluation.evaluate import Selection, score_samples
 
 PROBLEMS = benchmarks.load("humaneval")[:4]
@@ -64,8 +64,22 @@ FORMS = {
 }
 
 
-COMPLETIONS = ("human-eval", "prompt and samples", "MultiPL-E", "a JSON list", "a byte order mark", "bodies in blocks",
-               "raw continuations")  # fmt: skip
+FORMS |= {
+    "EvalPlus results without ids": json.dumps(
+        {"eval": {t: [{"solution": c, "base_status": "pass"}] for t, c in PROGRAMS.items()}}
+    ),
+    "by task, an object each": json.dumps({t: {"completion": c} for t, c in BODIES.items()}),
+    "several with a verdict each": lines({"task_id": t, "output": [c], "passed": [True]} for t, c in PROGRAMS.items()),
+    "MultiPL-E results": lines(
+        {"name": f"HumanEval_{n}_x", "language": "py", "results": [{"program": p.prompt + p.solution, "status": "OK"}]}
+        for n, p in enumerate(PROBLEMS)
+    ),
+    "blocks that the prompt opened": lines(
+        {"task_id": t, "completion": f"{c}```\n\nIt loops over all of them.\n"} for t, c in PROGRAMS.items()
+    ),
+}
+COMPLETIONS = ("human-eval", "by task, an object each", "prompt and samples", "MultiPL-E", "a JSON list",
+               "a byte order mark", "bodies in blocks", "raw continuations")  # fmt: skip
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -76,6 +90,100 @@ def test_every_form_passes_through_the_front_door(tmp_path, form):
     assert (result["passed"], result["problems"]) == (4, 4), result["tasks"]
     assert held.how["text"] == ("completion" if form in COMPLETIONS else "program")
     assert held.how["cut"] == ("yes" if form in ("raw continuations", "prompt and samples") else "no")
+
+
+def mixed(*kinds):
+    """Ten samples of each of the four tasks, of the kinds in turn."""
+    made = {
+        "program": lambda p: {"completion": p.prompt + p.solution},
+        "solution": lambda p: {"solution": p.prompt + p.solution},
+        "body": lambda p: {"completion": p.solution},
+        "raw body": lambda p: {"completion": f"{p.solution}\n\ndef {p.entry_point}(*_):\n    oops(\n"},
+        "solution that is a body": lambda p: {"solution": p.solution},
+        "block": lambda p: {"completion": f"So:\n```python\n{p.prompt}{p.solution}```\nDone."},
+    }
+    return lines({"task_id": p.task_id} | made[kinds[n % len(kinds)]](p) for p in PROBLEMS for n in range(10))
+
+
+@pytest.mark.parametrize(
+    ("kinds", "says"),
+    [
+        (("program", "body"), {"programs": 20, "completions": 20}),
+        (("solution", "body"), {"programs": 20, "completions": 20}),
+        (("solution", "solution that is a body"), {"programs": 20, "completions": 20}),
+        (("program", "raw body"), {"programs": 20, "completions_that_run_on": 20}),
+        (("program", "raw body", "raw body", "raw body", "raw body"), {"programs": 8, "completions_that_run_on": 32}),
+        (("program", "block", "program", "block", "program"), {"fenced": 16, "programs": 40}),
+        (("raw body", "block", "raw body", "block", "raw body"), {"fenced": 16, "programs": 16}),
+    ],
+)
+def test_a_file_of_several_kinds_is_decided_by_sample_and_says_how_many(tmp_path, kinds, says):
+    path = tmp_path / "x.jsonl"
+    path.write_text(mixed(*kinds))
+    result, held = score_samples(path, "humaneval", None, Selection(limit=4))
+    assert result["pass_at_1"] == 1, result["outcomes"]
+    assert {name: held.how["samples"][name] for name in says} == says
+    assert held.how["text"] == ("program" if says["programs"] == 40 else "mixed")
+
+
+def test_a_stray_answer_makes_no_mixed_file(tmp_path):
+    """A solution that is no program fails where it is run alone, as EvalPlus runs it."""
+    path = tmp_path / "x.jsonl"
+    rows = [{"task_id": p.task_id, "solution": p.prompt + p.solution} for p in PROBLEMS for _ in range(10)]
+    path.write_text(lines([*rows[1:], {"task_id": "HumanEval/0", "solution": PROBLEMS[0].solution}]))
+    result, held = score_samples(path, "humaneval", None, Selection(limit=4))
+    assert held.how["text"] == "program" and result["tasks"]["HumanEval/0"]["passed"] == 9
+
+
+X = [
+    benchmarks.Problem(f"{kind}/{n}", prompt, "", "", "f", kind.lower())
+    for n in range(2)
+    for kind, prompt in (("Python", "def f(n):\n"), ("Java", "class Solution {\n    public int f(int n) {\n"))
+]
+
+
+@pytest.mark.parametrize("language", ["java", "Java"])
+@pytest.mark.parametrize("name", ["Java/{}", "HumanEval/{}", "{}"])
+def test_rows_say_their_language_where_a_set_has_several(tmp_path, language, name):
+    bodies = ["        return n == 0 ? 0 : f(n - 1);\n    }\n}", "        return 1;\n    }\n}"]
+    rows = [{"task_id": name.format(n), "language": language, "generation": body} for n, body in enumerate(bodies)]
+    path = tmp_path / "x.jsonl"
+    path.write_text(lines(rows))
+    held = samples.read(path, X, True)
+    assert held.programs == {f"Java/{n}": [X[1].prompt + body] for n, body in enumerate(bodies)}
+    for wrong, says in (
+        (rows[0] | {"language": "go"}, "row 1: is in go, the benchmark here in python, java"),
+        (rows[0] | {"tests": "assert"}, "row 1: is of MultiPL-E in .*, which brings tests of its own"),
+    ):
+        path.write_text(lines([wrong]))
+        with pytest.raises(Refusal, match=says):
+            samples.read(path, X, True)
+
+
+def test_answers_without_code_are_counted_apart_and_fail_as_they_did(tmp_path):
+    texts = ["", "I'm sorry, but I cannot help.", "    return 7\n", PROBLEMS[3].solution]
+    path = tmp_path / "x.jsonl"
+    path.write_text(lines({"task_id": p.task_id, "completion": t} for p, t in zip(PROBLEMS, texts, strict=True)))
+    result, _ = score_samples(path, "humaneval", None, Selection(limit=4))
+    found = errors.cases(result)
+    assert found[errors.NO_CODE] == ["HumanEval/0", "HumanEval/1"] and found["passes"] == ["HumanEval/3"]
+    assert [task["verdicts"][0]["status"] for task in result["tasks"].values()][1:] == [
+        "compile_error", "wrong_output", "ok"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "holds"),
+    [
+        ("", False), ("  \n", False), ("# TODO\n", False), ("As an AI model, I cannot write this.", False),
+        ("Sure! Here is how:\n1. Sort the list.\n2. Compare neighbours.", False), ("return the sorted list", False),
+        ("    pass\n", True), ("return a * h / 2.0", True), ("x[0] = 1", True), ("plt.plot(x)", True),
+        ("func f() int {\n", True), ("Here:\n```\nx\n```", True), ("Nothing:\n```\n```", False),
+        ("x[" * 200_000, False), ("a, " * 200_000, False),
+    ],
+)  # fmt: skip
+def test_what_counts_as_code(text, holds):
+    assert extract.holds_code(text) is holds
 
 
 def test_gz_zip_and_folders_are_read(tmp_path):
@@ -186,6 +294,12 @@ def test_odd_completions_are_counted_and_do_not_pass(tmp_path, text, kind, statu
         (b"\x1f\x8bnot gzip", "cannot be read"),
         (b'[["a"], ["b"], ["c"], ["d"], ["e"]]', "holds 5 tasks, the benchmark 4"),
         (b'{"task_id": "Mbpp/2", "completion": "x"}\n', "Mbpp/2 is not a task of this benchmark"),
+        (
+            b'{"eval": {"HumanEval/0": {"nfiles": 1, "base": [["failed", []]], "plus": []}}}',
+            "entry 'HumanEval/0': holds verdicts and no program",
+        ),
+        (b'{"HumanEval/0": [7]}', "entry 'HumanEval/0': holds int"),
+        (b'{"task_id": "HumanEval/0", "completions": ["x", null]}\n', "row 1: 'completions' is NoneType"),
         (b'{"name": "HumanEval_0_x", "language": "js", "prompt": "p", "completions": ["x"]}\n', "row 1: is in js"),
     ],
 )

@@ -115,6 +115,11 @@ def test_a_recorded_score_is_met_only_when_every_task_agrees_or_is_explained():
     assert explained["met"] and explained["tasks_that_differ"] == {"pass@1": ["T/0"]}
 
 
+def test_what_was_not_run_has_no_verdict_on_base_inputs_and_does_not_pass_them():
+    found = made([verdict("ok", base="ok"), verdict("not_code"), verdict("ok", base="ok")])
+    assert rescore.ours(found, "base")["T/1"] == [False]
+
+
 def test_the_metric_loads_by_path_for_a_stranger(tmp_path):
     code = (
         "import evaluate\n"
