@@ -20,6 +20,10 @@ from artefacts import Refusal
 from evaluation.benchmarks import Problem, ds1000, humaneval_x
 from evaluation.plus import expected
 
+STARVED_CPU_SHARE = (
+    0.01  # of its wall time: a sample that computed more than that and met the clock was waiting for a core
+)
+PATIENCE = 10  # times the wall limit, for such a sample by itself
 UNSCORED = ("internal", "not_run")  # our fault or a missing toolchain: never counted against a model
 
 
@@ -34,6 +38,12 @@ class Limits:
     call_cpu_s: float = 4.0
     reference_cpu_factor: float = 4.0
     packages: Sequence[str] | None = None
+
+
+def is_starved(verdict: sandbox.Verdict, limits: sandbox.Limits) -> bool:
+    """Whether the clock stopped a sample that was computing as far as a busy machine let it: not one that sleeps."""
+    by_clock = verdict.status == "timeout" and verdict.wall_s >= limits.wall_s and verdict.cpu_s < limits.cpu_s
+    return by_clock and verdict.cpu_s >= STARVED_CPU_SHARE * verdict.wall_s
 
 
 def is_plus(problem: Problem) -> bool:
@@ -157,21 +167,31 @@ def judge(
             said = {"status": "not_run", "reason": f"the library {name} is not installed"}
             records[p.task_id] = [_NOT_CODE | said for _ in programs[p.task_id]]
 
-    def jobs(rows, base_only=False):
+    def jobs(rows, base_only=False, wall_s=limits.sandbox.wall_s):
+        sample = dataclasses.replace(limits.sandbox, wall_s=wall_s)
         for problem, _, text in rows:
             if is_plus(problem):
                 outputs = known[problem.task_id]
-                options = (limits.sandbox, limits.call_cpu_s, limits.reference_cpu_factor, base_only)
+                options = (sample, limits.call_cpu_s, limits.reference_cpu_factor, base_only)
                 yield expected.job(text, problem, outputs, *options)
             else:
-                yield job(text, problem, limits.sandbox)
+                yield job(text, problem, sample)
+
+    def patiently(rows, base_only=False):
+        """(unit, verdict): those that met the clock while others had the cores come last, one at a time."""
+        waiting = []
+        for unit, verdict in zip(rows, sandbox.run_many(jobs(rows, base_only), workers), strict=True):
+            if is_starved(verdict, limits.sandbox):
+                waiting.append(unit)
+            else:
+                yield unit, verdict
+        yield from zip(
+            waiting, sandbox.run_many(jobs(waiting, base_only, PATIENCE * limits.sandbox.wall_s), 1), strict=True
+        )
 
     again = []
     try:
-        verdicts = tqdm(
-            sandbox.run_many(jobs(units), workers), total=len(units), desc=title, unit=" samples", disable=None
-        )
-        for unit, verdict in zip(units, verdicts, strict=True):
+        for unit, verdict in tqdm(patiently(units), total=len(units), desc=title, unit=" samples", disable=None):
             problem, number, _ = unit
             record = _record(verdict, problem)
             if is_plus(problem):
@@ -181,7 +201,7 @@ def judge(
                 if record["base"] is None:
                     again.append(unit)
             records[problem.task_id][number] = record
-        for (problem, number, _), verdict in zip(again, sandbox.run_many(jobs(again, True), workers), strict=True):
+        for (problem, number, _), verdict in patiently(again, True):
             records[problem.task_id][number]["base"] = expected.reading(verdict)[0]
     except sandbox.SandboxError as error:
         raise Refusal(str(error)) from None

@@ -7,9 +7,10 @@ from contextlib import ExitStack
 
 import pytest
 
+import sandbox
 from evaluation import benchmarks
 from evaluation.evaluate import limits_for
-from evaluation.judge import judge
+from evaluation.judge import Limits, judge
 
 OTHERS = os.cpu_count() or 1  # processes that keep every core busy
 
@@ -21,6 +22,26 @@ TIPPABLE = {
     "never ends": lambda p: p.prompt + "    while True:\n        pass\n",
     "wrong": lambda p: p.prompt + "    return None\n",
 }
+
+
+def test_a_sample_that_waited_for_a_core_is_judged_again_by_itself_and_a_sleeper_is_not(monkeypatch):
+    problems = benchmarks.load("humaneval")[:3]
+    programs = {p.task_id: [p.prompt + p.solution] for p in problems}
+    limits = Limits(sandbox.Limits(cpu_s=3, wall_s=60), packages=["numpy"])
+    starved = sandbox.Verdict("timeout", exception_message="more than 60 s of wall time", cpu_s=2.0, wall_s=60.1)
+    asleep = sandbox.Verdict("timeout", exception_message="more than 60 s of wall time", cpu_s=0.1, wall_s=60.1)
+    found = iter([[starved, asleep, sandbox.Verdict("ok")], [sandbox.Verdict("ok")]])
+    asked = []
+
+    def run_many(jobs, workers):
+        asked.append([(job.limits.wall_s, job.entry_point, workers) for job in jobs])
+        return next(found, [])
+
+    monkeypatch.setattr(sandbox, "run_many", run_many)
+    records = judge(problems, programs, limits, workers=8)
+    assert [records[p.task_id][0]["status"] for p in problems] == ["ok", "timeout", "ok"]
+    first, second, *_ = asked
+    assert second == [(600.0, problems[0].entry_point, 1)] and {wall_s for wall_s, _, _ in first} == {60}
 
 
 @pytest.mark.slow
