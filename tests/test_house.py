@@ -93,7 +93,7 @@ def test_a_dry_run_of_the_demo_plans_its_stages_and_its_training_and_runs_nothin
         ["make", "-n", "demo", "DRY_RUN=1", "TEACHER=local"], cwd=ROOT, capture_output=True, text=True, check=True
     )
     commands = re.findall(r"python -m (\S+)", done.stdout.replace("\\\n", " "))
-    assert commands == ["dataset_scripts.build", "recipes.plan"]
+    assert commands == ["dataset_scripts.build", "recipes.launch"] and done.stdout.count("--dry-run") == 2
     assert re.search(r"dataset_scripts.build .*--teacher local .*--dry-run", done.stdout.replace("\\\n", " "))
 
 

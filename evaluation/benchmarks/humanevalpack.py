@@ -5,7 +5,6 @@ from pathlib import Path
 from evaluation.benchmarks import Problem
 from evaluation.benchmarks.files import File, Hub
 from evaluation.benchmarks.humaneval_x import LANGUAGES, available
-from evaluation.benchmarks.humaneval_x import absent as absent
 
 _HUB, _REVISION = "bigcode/humanevalpack", "9a41762f73a8cb23bb5811b73d5aab164efcf378"
 FILES = {
