@@ -1,18 +1,22 @@
 """Rows that resemble a benchmark, beside the item that they resemble, for the report.
 
-reads   facts of the stages that noted evidence (04_decontaminate and whatever checks again); writes nothing
+reads   facts of the stages that noted evidence (04_decontaminate and whatever checks again), and beside them
+        benchmark_items.parquet, the texts of the benchmarks that the evidence refers to; writes nothing
 
-Of a removed row the text is nobody's to show: the benchmark, its item, scores and the places of the matching stretches
-are. Of a row that was kept although it is close, the stretches are marked in its text.
+Of a removed row the text is nobody's to show: the benchmark, its item and text, scores and the places of the matching
+stretches are. Of a row that was kept although it is close, the stretches are marked in its text.
 """
 
 import random
 from typing import Any
 
+import pyarrow.parquet as pq
+
 from analysis.reading import Artefacts
 from analysis.report_rows import evidence_line
 
 MOST_REMOVED, MOST_BORDERLINE = 200, 100  # rows on the page
+MOST_ITEM_CHARS = 1_200  # of a benchmark's text
 AROUND_CHARS = 80  # of text on either side of a stretch
 
 
@@ -23,9 +27,12 @@ def hits(artefacts: Artefacts, seed: int = 0) -> dict[str, Any]:
         `removed`, `borderline`: rows with id, source, stage, pieces; `of`: how many there are of each.
     """
     found: dict[str, list[dict]] = {"removed": [], "borderline": []}
+    items: dict[str, dict[str, Any]] = {}
     for stage in artefacts.manifests:
         if "evidence" not in artefacts.names(stage, "facts"):
             continue
+        path = artefacts.build / stage / "benchmark_items.parquet"
+        items |= {item["key"]: item for item in pq.read_table(path).to_pylist()} if path.is_file() else {}
         removed = {i: s for b in artefacts.columns(stage, "rejected", ["id", "source", "reason"])
                    for i, s, r in zip(*b.values(), strict=True) if r == "contaminated"}  # fmt: skip
         for batch in artefacts.columns(stage, "facts", ["id", "evidence", "borderline"]):
@@ -41,11 +48,11 @@ def hits(artefacts: Artefacts, seed: int = 0) -> dict[str, Any]:
     }
     kept = artefacts.find(artefacts.last_stage, "kept", {row["id"] for row in shown["borderline"]})
     for row in shown["removed"]:
-        row["pieces"] = [_piece(piece, None) for piece in row.pop("evidence")]
+        row["pieces"] = [_piece(piece, None, items) for piece in row.pop("evidence")]
     for row in shown["borderline"]:
         text = kept.get(row["id"])
         row["source"] = text["source"] if text else None  # None: a later stage rejected it, for another reason
-        row["pieces"] = [_piece(piece, text) for piece in row.pop("evidence")]
+        row["pieces"] = [_piece(piece, text, items) for piece in row.pop("evidence")]
     return shown | {"of": {name: len(rows) for name, rows in found.items()}}
 
 
@@ -54,13 +61,16 @@ def _some(rows: list[dict], most: int, seed: int) -> list[dict]:
     return [rows[place] for place in places]
 
 
-def _piece(piece: dict[str, Any], text: dict[str, Any] | None) -> dict[str, Any]:
-    """A piece of evidence: items, numbers, places of the match, and the marked text where it may be shown."""
+def _piece(piece: dict[str, Any], text: dict[str, Any] | None, items: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """A piece of evidence: items, their text, numbers, places of the match, and the marked text if it may be had."""
+    item = items.get(piece["reference"])
+    said = item and (item["text"] if piece["signal"] == "ngram" else item["program"])
     where = [f"{span['field']}, characters {span['start']:,} to {span['end']:,}" for span in piece["spans"]]
     fields = dict.fromkeys(span["field"] for span in piece["spans"])
     return {
         "items": piece["names"],
         "line": evidence_line(piece),
+        "item_text": said and said[:MOST_ITEM_CHARS] + (" [...]" if len(said) > MOST_ITEM_CHARS else ""),
         "where": where,
         "marked": {
             name: marked(text[name], [(s["start"], s["end"]) for s in piece["spans"] if s["field"] == name])

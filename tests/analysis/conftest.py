@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from artefacts import read_json, write_json
@@ -23,7 +25,8 @@ STEPS = 6
 def evidence(**changes: Any) -> dict[str, Any]:
     """A piece of what decontamination notes."""
     piece = {
-        "signal": "cosine", "part": "solution", "problem": "humaneval/5", "names": ["humaneval/HumanEval/5"],
+        "signal": "cosine", "part": "solution", "problems": ["humaneval/5"], "reference": "r5",
+        "names": ["humaneval/HumanEval/5"],
         "score": 0.97, "size": 40, "decides": "alone", "spans": [{"field": "response", "start": 10, "end": 25}],
     }  # fmt: skip
     return piece | changes
@@ -157,6 +160,8 @@ def _decontaminated(build: Path, kept: list[dict[str, Any]]) -> None:
         *({"id": row["id"], "evidence": [], "borderline": False} for row in kept[2:]),
     ]
     write_stage(build, "04_decontaminate", kept, [removed], {"config": {}}, facts)
+    item = {"key": "r5", "text": "def asked(x):", "program": f"def known(x):  # {ATTACK}\n    return x"}
+    pq.write_table(pa.Table.from_pylist([item]), build / "04_decontaminate" / "benchmark_items.parquet")
     prompts = [
         {"id": row["id"], "alchemist": "static", "concepts": ["sorting", "heap"] if n < 5 else ["sorting"]}
         for n, row in enumerate(kept[:20])

@@ -152,7 +152,19 @@ def test_hits_stand_beside_their_item_and_only_kept_rows_are_quoted(site, toy_mi
     gone, close = found["removed"][0]["pieces"][0], found["borderline"][0]["pieces"][0]
     assert gone["items"] == ["humaneval/HumanEval/5"] and gone["where"] == ["response, characters 10 to 25"]
     assert gone["marked"] == {} and ("def add_1(x):\n ", True) in close["marked"]["response"]
-    assert "HumanEval/5" in (site / "leaks.html").read_text(encoding="utf-8")
+    assert gone["item_text"].startswith("def known(x):"), "cosine compared the whole program"
+    page = (site / "leaks.html").read_text(encoding="utf-8")
+    assert "HumanEval/5" in page and "def known(x):" in page
+
+
+def test_the_text_of_a_benchmark_is_the_one_that_the_signal_compared_cut_where_it_is_long(toy_mixture, monkeypatch):
+    items = {"r5": {"text": "t" * 9, "program": "p"}}
+    monkeypatch.setattr(report_leaks, "MOST_ITEM_CHARS", 5)
+    said = [
+        report_leaks._piece(evidence(signal=s), None, i)["item_text"]
+        for s, i in (("ngram", items), ("tree", items), ("tree", {}))
+    ]
+    assert said == ["ttttt [...]", "p", None]
 
 
 @pytest.mark.parametrize(
