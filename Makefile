@@ -28,7 +28,7 @@ REVISION ?=
 
 DATASET = $(BUILD)/hub/datasets/$(MIXTURE)
 BASE_MODEL = $(BUILD)/models/SmolLM2-135M-Instruct
-DEMO_RUN = $(or $(OUTPUT),$(BUILD)/runs/smollm2-135m-full$(if $(filter demo,$(MIXTURE)),,-$(MIXTURE)))
+DEMO_RUN = $(or $(OUTPUT),$(BUILD)/runs/smollm2-135m-$(or $(RECIPE),full)$(if $(filter demo,$(MIXTURE)),,-$(MIXTURE)))
 # a finished run that make evaluate-run, model, push-model and release are about; empty: the demo's, made first
 RUN ?=
 PACKED_RUN = $(patsubst %/,%,$(or $(RUN),$(DEMO_RUN)))

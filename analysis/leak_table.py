@@ -22,7 +22,12 @@ def numbers(artefacts: Artefacts) -> dict[str, Any] | None:
     kept = ("rows", "removed", "by_signal", "borderline", "items")
     sources = {name: {key: of[key] for key in kept} for name, of in leaks["by_source"].items()}
     whole = leaks["total"]
-    compared = ", ".join(f"{name} ({n} problems)" for name, n in leaks["problems"].items())
+    absent = {
+        name: f"; absent: {', '.join(of['absent'])}" * bool(of["absent"]) for name, of in leaks["coverage"].items()
+    }
+    compared = ", ".join(
+        f"{name} ({of['items']:,} of {of['of']:,} items{absent[name]})" for name, of in leaks["coverage"].items()
+    )
     return {
         "title": "Leaks: rows that hold a benchmark",
         "caption": f"% of the rows of a source; n = {whole['rows']:,} rows, {whole['removed']:,} removed; compared "

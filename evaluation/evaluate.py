@@ -131,9 +131,12 @@ def evaluate(generator: Generator, protocol_path: Path, selection: Selection, ou
     whole, problems = selection.of(rules.benchmark, rules.version, rules.languages, str(protocol_path))
     shots = _shots(rules, selection, str(protocol_path))
     modules = ["evaluation.evaluate", f"{benchmarks.__name__}.{rules.benchmark}"]
+    lacks = benchmarks.absent(rules.benchmark, whole, rules.languages)
+    of_set = [len(whole), lacks]
     key = code_key(
-        modules, [rules.model_dump(), backend, generator.engine], PINS, [answering, _texts(problems), _texts(shots)]
-    )
+        modules, [rules.model_dump(), backend, generator.engine, of_set], PINS,
+        [answering, _texts(problems), _texts(shots)],
+    )  # fmt: skip
     found = read_json(output / "result.json")
     if found and found.get("key") == key:
         print(f"{output}: unchanged (pass@1 {100 * found['pass_at_1']:.1f} %)")
@@ -164,7 +167,6 @@ def evaluate(generator: Generator, protocol_path: Path, selection: Selection, ou
         for p in problems
     }
     records = judge(problems, programs, rules.limits(), "judge", selection.workers)
-    lacks = benchmarks.absent(rules.benchmark, whole, rules.languages)
     note_no_code(records, {task_id: [not extract.holds_code(a) for a in given] for task_id, given in answers.items()})
     built = {
         "key": key,

@@ -24,7 +24,7 @@ from typing import Any, TypeVar
 
 from tqdm import tqdm
 
-from artefacts import Refusal
+from artefacts import Refusal, read_json
 
 T = TypeVar("T")
 ENGINES = ("transformers", "vllm", "server")
@@ -248,6 +248,9 @@ def set_aside(model: str) -> dict[str, Any]:
     import transformers
 
     name, revision = pinned(model)
+    adapter = read_json(Path(name) / "adapter_config.json")
+    if adapter and not (Path(name) / "config.json").is_file():
+        name, revision = adapter["base_model_name_or_path"], adapter.get("revision")
     try:
         try:
             own = transformers.GenerationConfig.from_pretrained(name, revision=revision)

@@ -132,4 +132,5 @@ def generation_key(rules: Protocol, prompts: Mapping[str, generate.Prompt], dige
         {task_id: dataclasses.asdict(prompt) for task_id, prompt in prompts.items()},
         generator.engine,
     ]  # fmt: skip
-    return code_key(["evaluation.generate"], decoding, GENERATION_PINS, [digest])
+    pins = (*GENERATION_PINS, "vllm") if generator.engine == "vllm" else GENERATION_PINS
+    return code_key(["evaluation.generate"], decoding, pins, [digest])

@@ -20,10 +20,9 @@ from artefacts import Refusal
 from evaluation.benchmarks import Problem, ds1000, humaneval_x
 from evaluation.plus import expected
 
-STARVED_CPU_SHARE = (
-    0.01  # of its wall time: a sample that computed more than that and met the clock was waiting for a core
-)
-PATIENCE = 10  # times the wall limit, for such a sample by itself
+# a sample that computed for more than this share of its wall time and met the clock was waiting for a core
+STARVED_CPU_SHARE = 0.02
+PATIENCE = 5  # times the wall limit, for such a sample by itself
 UNSCORED = ("internal", "not_run")  # our fault or a missing toolchain: never counted against a model
 
 
@@ -41,7 +40,11 @@ class Limits:
 
 
 def is_starved(verdict: sandbox.Verdict, limits: sandbox.Limits) -> bool:
-    """Whether the clock stopped a sample that was computing as far as a busy machine let it: not one that sleeps."""
+    """Whether the clock stopped a sample that was computing as far as a busy machine let it: not one that sleeps.
+
+    Args:
+        limits: of its job.
+    """
     by_clock = verdict.status == "timeout" and verdict.wall_s >= limits.wall_s and verdict.cpu_s < limits.cpu_s
     return by_clock and verdict.cpu_s >= STARVED_CPU_SHARE * verdict.wall_s
 
@@ -167,27 +170,32 @@ def judge(
             said = {"status": "not_run", "reason": f"the library {name} is not installed"}
             records[p.task_id] = [_NOT_CODE | said for _ in programs[p.task_id]]
 
-    def jobs(rows, base_only=False, wall_s=limits.sandbox.wall_s):
-        sample = dataclasses.replace(limits.sandbox, wall_s=wall_s)
-        for problem, _, text in rows:
-            if is_plus(problem):
-                outputs = known[problem.task_id]
-                options = (sample, limits.call_cpu_s, limits.reference_cpu_factor, base_only)
-                yield expected.job(text, problem, outputs, *options)
-            else:
-                yield job(text, problem, sample)
+    def job_of(unit, base_only=False):
+        problem, _, text = unit
+        if not is_plus(problem):
+            return job(text, problem, limits.sandbox)
+        options = (limits.sandbox, limits.call_cpu_s, limits.reference_cpu_factor, base_only)
+        return expected.job(text, problem, known[problem.task_id], *options)
 
     def patiently(rows, base_only=False):
-        """(unit, verdict): those that met the clock while others had the cores come last, one at a time."""
+        """(unit, verdict): Python that met the clock while others had the cores comes last, one at a time.
+
+        Of other languages and DS-1000 a verdict's seconds hold compilers and imports: they tell nothing of the sample.
+        """
         waiting = []
-        for unit, verdict in zip(rows, sandbox.run_many(jobs(rows, base_only), workers), strict=True):
-            if is_starved(verdict, limits.sandbox):
+        verdicts = sandbox.run_many((job_of(unit, base_only) for unit in rows), workers)
+        for unit, verdict in zip(rows, verdicts, strict=True):
+            own = unit[0].language == "python" and "library" not in unit[0].extra
+            if own and is_starved(verdict, job_of(unit, base_only).limits):
                 waiting.append(unit)
             else:
                 yield unit, verdict
-        yield from zip(
-            waiting, sandbox.run_many(jobs(waiting, base_only, PATIENCE * limits.sandbox.wall_s), 1), strict=True
+        alone = (job_of(unit, base_only) for unit in waiting)
+        longer = (
+            dataclasses.replace(j, limits=dataclasses.replace(j.limits, wall_s=PATIENCE * j.limits.wall_s))
+            for j in alone
         )
+        yield from zip(waiting, sandbox.run_many(longer, 1), strict=True)
 
     again = []
     try:

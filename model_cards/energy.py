@@ -51,6 +51,8 @@ def estimate(run: dict[str, Any], measured_watts: float | None = None, pue: floa
     hardware = run.get("hardware")
     if not hardware:
         return {"why_not": "the run's record says nothing of its hardware"}
+    if run.get("resumed_from_step") == run["steps"]:
+        return {"why_not": "the run was resumed after its last step, and its record times the last sitting only"}
     on_cpu = run["settings"].get("use_cpu", not hardware["gpus"])
     device = f"machine with {hardware['cores']} cores ({hardware['cpu']})" if on_cpu else hardware["gpus"][0]
     watts = measured_watts or (None if on_cpu else tdp_watts(device))

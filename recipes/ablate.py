@@ -85,19 +85,13 @@ class Runner:
         stages = self._stages()
         inputs = [read_json(stage / "manifest.json")["digest"] for stage in stages]
         inputs += [sha256_of_file(PROTOCOLS / f"{grid.protocol}.yaml"), *self._weights]
-        mixtures = [None if cell.untrained else mixture_of(grid, name), self.held_out_cell]
+        mixtures = [None if cell.untrained else mixture_of(grid, name), mixture_of(grid, None)]
         return code_key(modules, [shape, *mixtures], PINS, inputs)
-
-    @property
-    def held_out_cell(self) -> str | None:
-        """The cell whose held-out rows all are scored on: the baseline, else the first that is trained."""
-        trained = [name for name, cell in self.grid.cells.items() if not cell.untrained]
-        return self.grid.baseline if self.grid.baseline in trained else next(iter(trained), None)
 
     @functools.cached_property
     def _held_out_data(self) -> Path | None:
-        """The dataset repository of `held_out_cell`; None where its mixture holds nothing out."""
-        folder = self._dataset(self.held_out_cell)
+        """The dataset repository of the base mixture as it is; None where it holds nothing out."""
+        folder = self._dataset(None)
         return folder if list(folder.rglob("test*.parquet")) else None
 
     @functools.cached_property
@@ -157,9 +151,10 @@ class Runner:
         write_json(path, record)
         return record
 
-    def _dataset(self, name: str) -> Path:
-        """The dataset repository of a cell; stages before 09_mixture are the base's, as links."""
-        mixture = self.folder / "mixtures" / name
+    def _dataset(self, name: str | None) -> Path:
+        """The dataset repository of a cell, or of the base mixture; stages before 09_mixture are the base's links."""
+        values = mixture_of(self.grid, name)
+        mixture = self.folder / "mixtures" / values["name"]
         for stage in [*self._stages(), self.base_mixture / "asked"]:
             there, unfinished = mixture / stage.name, mixture / f".{stage.name}.unfinished"
             if stage.is_dir():
@@ -169,11 +164,11 @@ class Runner:
                 unfinished.rename(there)
         if (self.base_mixture / "teacher.json").is_file():
             shutil.copy(self.base_mixture / "teacher.json", mixture)
-        file = self.folder / "mixtures" / f"{name}.yaml"
-        write_bytes(file, yaml.safe_dump(mixture_of(self.grid, name), sort_keys=False).encode())
+        file = mixture.with_suffix(".yaml")
+        write_bytes(file, yaml.safe_dump(values, sort_keys=False).encode())
         self.call("dataset_scripts.build", file, "--build", file.parent)
         self.call("model_cards.render", "--hub", self.folder / "hub", "dataset", mixture)
-        return self.folder / "hub" / "datasets" / name
+        return self.folder / "hub" / "datasets" / mixture.name
 
     def _seed(self, name: str, seed: int | None, data: Path | None) -> tuple[dict[str, Any], dict[str, Any], list]:
         """One run, its result and its losses on held-out rows; the weights are deleted once all are written down."""
@@ -198,7 +193,7 @@ class Runner:
                 self.call("recipes.merge", folder / "run")
                 model = folder / "run" / "merged"
         losses: list[dict[str, Any]] = []
-        if self.held_out_cell and self._held_out_data:
+        if self._held_out_data:
             arguments = ["--base", model, "--data", self._held_out_data, "--out", folder / "held_out.json"]
             self.call("recipes.held_out", file, *arguments, *(["--trained", data] if data else []))
             losses = read_json(folder / "held_out.json")["rows"]
@@ -381,10 +376,12 @@ def run_all(runner: Runner) -> dict[str, Any]:
         print(f"[{number}/{len(order)}] {name}", flush=True)
         try:
             records[name] = runner.run_cell(name)
+            result = runner.report(records, failed)
         except Refusal as refusal:
+            records.pop(name, None)  # one that could not be compared, too
             failed[name] = str(refusal)
             print(f"ablate: cell '{name}': {refusal}", file=sys.stderr, flush=True)
-        result = runner.report(records, failed)
+            result = runner.report(records, failed)
     return result
 
 

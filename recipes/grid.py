@@ -13,6 +13,7 @@ from artefacts import ROOT, Refusal, StrictModel, read_mapping, read_yaml
 from recipes import recipe as recipes
 
 STAGE = "09_mixture"
+HELD_OUT = "held-out"  # the base mixture as it is, beside the cells
 PROTOCOLS = ROOT / "evaluation" / "protocols"
 
 
@@ -46,6 +47,8 @@ class Grid(StrictModel):
         for key in ("seed", "data_seed", "sample_tokens", "planned_tokens", "num_train_epochs", "base", "data"):
             if key in self.recipe_keys:
                 raise ValueError(f"recipe_keys.{key}: the grid itself decides it (seeds, train_tokens, recipe)")
+        if HELD_OUT in self.cells:
+            raise ValueError(f"no cell may be called '{HELD_OUT}': the base mixture's held-out rows lie there")
         for name, cell in self.cells.items():
             if cell.untrained and cell.mixture:
                 raise ValueError(f"cell '{name}' is untrained: take its `mixture` out")
@@ -74,9 +77,11 @@ def read_grid(path: Path) -> Grid:
     return grid
 
 
-def mixture_of(grid: Grid, name: str) -> dict[str, Any]:
-    """The mixture file of a cell: the base's, with the cell's keys of 09_mixture."""
+def mixture_of(grid: Grid, name: str | None) -> dict[str, Any]:
+    """The mixture file of a cell: the base's, with the cell's keys of 09_mixture; None: the base's as it is."""
     base = read_mapping(Path(grid.mixture))
+    if name is None:
+        return base | {"name": HELD_OUT}
     return base | {"name": name, STAGE: base[STAGE] | grid.cells[name].mixture}
 
 

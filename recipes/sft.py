@@ -341,31 +341,38 @@ def output_of(given: argparse.Namespace) -> Path:
     return given.output or Path("build/runs") / f"{given.recipe.parent.name}-{given.recipe.stem}"
 
 
-@command_line
-def main() -> int:
-    given = arguments_of(__doc__.split("\n\n")[0]).parse_args()
-    output = output_of(given)
+def run(given: argparse.Namespace, output: Path) -> dict[str, Any] | None:
+    """Train as the arguments say; the run's record, or None where there is nothing to do or to tell.
+
+    Raises:
+        Refusal, Stopped: see `train`.
+    """
     recipe, theirs = recipes.ours(given.recipe, recipes.overrides_of(given))
     recipe, theirs = recipes.for_world(given.recipe, inputs.pin(recipe), theirs, given.world_size)
     revisions = {"data_revision": inputs.data_revision(recipe), "base_digest": inputs.base_digest(recipe)}
     key = code_key(["recipes.sft"], recipe.model_dump() | theirs, PINS, revisions.values())
     if done := is_done(output, key):
         print(f"{output}: unchanged ({done['tokens']:,} tokens, {done['steps']} steps)")
-        return 0
+        return None
     pinned = {"base_revision": recipe.base_revision, "data_revision": recipe.data_revision}
     overrides = recipes.overrides_of(given) | {k: v for k, v in pinned.items() if v}
+    recipe, arguments = recipes.for_world(given.recipe, *recipes.load(given.recipe, overrides), given.world_size)
+    if int(os.environ.get("RANK", "0")) > 0:  # rank 0 holds the folder for all
+        train(given.recipe, recipe, arguments, output, key, revisions)
+        return None
+    with claimed(output):
+        if given.fresh:
+            checkpoints.delete_all(output)
+        return train(given.recipe, recipe, arguments, output, key, revisions)
+
+
+@command_line
+def main() -> int:
+    given = arguments_of(__doc__.split("\n\n")[0]).parse_args()
+    output = output_of(given)
     try:
         with stopping_at_once():
-            recipe, arguments = recipes.for_world(
-                given.recipe, *recipes.load(given.recipe, overrides), given.world_size
-            )
-            if int(os.environ.get("RANK", "0")) > 0:  # rank 0 holds the folder for all
-                train(given.recipe, recipe, arguments, output, key, revisions)
-                return 0
-            with claimed(output):
-                if given.fresh:
-                    checkpoints.delete_all(output)
-                record = train(given.recipe, recipe, arguments, output, key, revisions)
+            record = run(given, output)
     except Stopped as stopped:
         if int(os.environ.get("RANK", "0")) == 0:
             print(f"sft: {stopped}", file=sys.stderr)
@@ -373,6 +380,8 @@ def main() -> int:
             note_stopped()
             return 0
         return STOPPED_EXIT_CODE
+    if record is None:
+        return 0
     print(
         f"{output}: {record['tokens']:,} tokens in {record['seconds'] / 60:.1f} min, "
         f"loss {record['loss_first']:.3f} -> {record['loss_last']:.3f}; the reloaded checkpoint repeats "

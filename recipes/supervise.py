@@ -69,12 +69,13 @@ def supervise(command: list[str]) -> int:
         with path.open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             interrupts: list[int] = []
+            launcher = None
 
             def let_go(number: int, frame: FrameType | None) -> None:
                 fcntl.flock(lock, fcntl.LOCK_UN)
                 if number == signal.SIGINT:
                     interrupts.append(number)
-                    if len(interrupts) == 2:
+                    if len(interrupts) == 2 and launcher:
                         launcher.terminate()
 
             before = {number: signal.signal(number, let_go) for number in (*SIGNALS, signal.SIGINT)}

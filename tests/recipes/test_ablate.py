@@ -152,12 +152,12 @@ def test_seeds_are_pooled_by_task_and_compared_with_the_baseline(grid_file, tmp_
     assert result == read_json(tmp_path / "build/ablations/tiny/result.json") and not result["failed"]
 
 
-def test_every_arm_is_scored_on_the_rows_that_the_baseline_holds_out(grid_file, tmp_path):
+def test_every_arm_is_scored_on_the_rows_that_the_base_mixture_holds_out(grid_file, tmp_path):
     commands = Commands(tmp_path / "build")
     commands.holds_out = True
     cells = {"base": {"untrained": True}, "none": {}, "half": {"mixture": {"alchemist_share": 0.5}}}
     result = ablated(grid_file(cells=cells), commands, tmp_path / "build")
-    assert len(commands.scored) == 5 and {Path(said[0]).name for said in commands.scored} == {"none"}
+    assert len(commands.scored) == 5 and {Path(said[0]).name for said in commands.scored} == {"held-out"}
     trained = [Path(said[2]).name for said in commands.scored if len(said) == 3]
     assert trained == ["none", "none", "half", "half"], "what an arm was trained on is left out"
     held_out = {cell["name"]: cell["held_out"]["toy"] for cell in result["cells"]}

@@ -152,10 +152,11 @@ def test_a_run_stopped_outside_of_its_steps_says_so_at_once(
     with monkeypatch.context() as patch:
         patch.setattr(sft, where, lambda *_: os.kill(os.getpid(), number))
         stopped = in_process(sft, recipe, "--output", tmp_path / "run")
-    assert stopped.code == supervise.STOPPED_EXIT_CODE and f"stopped by {number.name}" in stopped.last
+    assert stopped.code == supervise.STOPPED_EXIT_CODE and f"stopped by {number.name}" in stopped.err, stopped.err
     assert signal.getsignal(number) == handler and not (tmp_path / "run/run.json").exists()
     done = in_process(sft, recipe, "--output", tmp_path / "run")
-    assert done.code == 0 and ("resuming from" in done.out) == (where == "eval_losses")
+    assert done.code == 0, done.err
+    assert ("resuming from" in done.out) == (where == "eval_losses")
 
 
 @pytest.fixture(scope="module")
