@@ -269,7 +269,8 @@ def test_a_repository_of_the_hub_is_converted_at_its_commit_and_its_code_is_not_
 
 
 def test_the_recipe_trains_the_converted_model(converted, in_process, recipe_file, tmp_path):
-    changes = {"base": str(converted), "chat_template": "octogeex.jinja", "pad_token": "<unk>", "max_steps": 2}
+    changes = {"base": str(converted), "chat_template": "octogeex.jinja", "pad_token": "<unk>", "max_steps": 2,
+               "learning_rate": 1e-4}  # fmt: skip
     done = in_process(sft, recipe_file(**changes, loss_on="full_sequence"), "--output", tmp_path / "run")
     assert done.code == 0, done.err[-2000:]
     assert "[gMASK]" in done.out and "Answer: def add_" in done.out
