@@ -134,7 +134,10 @@ def build(served: LocalHub, tmp_path, name: str, *options: str, **variables: str
     file = str(ROOT / f"recipes/mixtures/{name}.yaml")
     done = run_module("dataset_scripts.build", file, "--build", str(tmp_path), "--workers", "2", *options, env=env)
     assert done.returncode == 0, done.stderr
-    assert "warning" not in done.stderr
+    # alchemist pins a model that this Hub does not have
+    warned = [line for line in done.stderr.splitlines() if "warning" in line]
+    assert [line for line in warned if not line.endswith("code is compared by TF-IDF in its place.")] == []
+    assert len(warned) == (name == "alchemist")
     rendered = run_module(
         "model_cards.render", "--hub", str(tmp_path / "hub"), "dataset", str(tmp_path / name), env=env
     )
