@@ -33,12 +33,14 @@ PROGRAMS = {  # one program a language, whose table of numbers makes every copy 
 
 MBPP = "google-research-datasets/mbpp"
 MBPP_PARTS = {"prompt": range(1, 11), "test": range(11, 511), "validation": range(511, 601), "train": range(601, 975)}
+SANITIZED = {"prompt": 7, "test": 257, "validation": 43, "train": 120}  # problems of a part
 
 
 def mbpp_parts() -> dict[str, bytes]:
     """As many problems as MBPP has, in its layout; those of the tests where REAL_DATA_DIR has no real ones."""
-    return {
-        f"full/{part}-00000-of-00001.parquet": parquet([
+    found = {}
+    for part, numbers in MBPP_PARTS.items():
+        rows = [
             {
                 "task_id": n, "text": f"Write a function that multiplies by {n} and adds the {n + 1}th number.",
                 "code": f"def work_{n}(x):\n    return x * {n} + {n + 1}\n",
@@ -46,9 +48,11 @@ def mbpp_parts() -> dict[str, bytes]:
                 "test_setup_code": "", "challenge_test_list": [],
             }
             for n in numbers
-        ])
-        for part, numbers in MBPP_PARTS.items()
-    }  # fmt: skip
+        ]  # fmt: skip
+        found[f"full/{part}-00000-of-00001.parquet"] = parquet(rows)
+        clean = [row | {"prompt": row["text"], "test_imports": []} for row in rows[: SANITIZED[part]]]
+        found[f"sanitized/{part}-00000-of-00001.parquet"] = parquet(clean)
+    return found
 
 
 def program(language: str, seed: str, entries: int = 16) -> str:
