@@ -36,7 +36,8 @@ from dataset_scripts import (
     sources,
 )
 from dataset_scripts.engine import Engine, Processes
-from dataset_scripts.stage import Prepared, Rows, Stage, is_finished, manifest, read_rows, run_on_rows, run_on_stream
+from dataset_scripts.stage import Prepared, Rows, Stage, run_on_rows, run_on_stream
+from dataset_scripts.stage_files import is_finished, manifest, read_rows
 from dataset_scripts.teacher import STATIC, Teacher
 from evaluation import benchmarks
 

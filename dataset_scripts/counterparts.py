@@ -20,7 +20,7 @@ from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
 from tqdm import tqdm
 
 from dataset_scripts.schema import COMPREHENSION_TASKS
-from dataset_scripts.stage import shards
+from dataset_scripts.stage_files import shards
 from dataset_scripts.syntax import LANGUAGES
 
 MAX_CHARS = 8_000  # of a response, or of an instruction, that a new row may quote

@@ -25,7 +25,7 @@ from tqdm import tqdm
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from artefacts import Refusal, code_key, command_line, read_json, sha256_of_file, write_bytes, write_json
-from dataset_scripts.stage import manifest, read_rows
+from dataset_scripts.stage_files import manifest, read_rows
 
 PINS = ("torch", "transformers")
 ROWS_PER_CHUNK = 64

@@ -33,7 +33,8 @@ from dataset_scripts.facts_of_code import has_code
 from dataset_scripts.near_duplicates import Grams, fold, grams, grams_of_column, keep_best
 from dataset_scripts.schema import licence_terms, writer
 from dataset_scripts.sources import Check
-from dataset_scripts.stage import Prepared, Rows, shards
+from dataset_scripts.stage import Prepared, Rows
+from dataset_scripts.stage_files import shards
 
 PINS = tuple(dict.fromkeys(("datasets", "numpy", "pyarrow", *clean.PINS)))
 FACTS = pa.schema({"twin": pa.string(), "similarity": pa.float64()})

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from dataset_scripts.stage import shards
+from dataset_scripts.stage_files import shards
 
 
 def findings_of(cleaned: Path) -> dict[str, list[str]]:

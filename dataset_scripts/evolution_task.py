@@ -27,7 +27,7 @@ from tqdm import tqdm
 from dataset_scripts.earlier_rows import texts_of
 from dataset_scripts.licences import combined
 from dataset_scripts.sample import order
-from dataset_scripts.stage import manifest, shards
+from dataset_scripts.stage_files import manifest, shards
 
 TASK = "instruction_evolution"
 MAX_CHARS = 8_000  # of an instruction that a new row quotes

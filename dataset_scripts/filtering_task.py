@@ -33,7 +33,7 @@ from dataset_scripts.facts_of_code import claimed_code, code_blocks, python_of
 from dataset_scripts.licences import combined
 from dataset_scripts.sample import order
 from dataset_scripts.sources import CHECKS
-from dataset_scripts.stage import shards
+from dataset_scripts.stage_files import shards
 from dataset_scripts.static_alchemist import NAMES
 
 TASK = "data_filtering"

@@ -28,7 +28,7 @@ from tqdm import tqdm
 from artefacts import Refusal, code_key, command_line, read_json, write_json
 from dataset_scripts import alchemist, controls, cpd, static_alchemist
 from dataset_scripts.schema import published_instruction
-from dataset_scripts.stage import manifest, read_rows, shards
+from dataset_scripts.stage_files import manifest, read_rows, shards
 
 PINS = ("torch", "transformers", "scikit-learn", "numpy")
 ROWS_PER_CHUNK = 16

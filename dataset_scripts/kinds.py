@@ -26,7 +26,7 @@ from artefacts import command_line, read_json, write_bytes, write_json
 from dataset_scripts.commit_tokens import CODE_PIECES
 from dataset_scripts.evolve import SOURCE as EVOLCODE
 from dataset_scripts.schema import COMPREHENSION_TASKS
-from dataset_scripts.stage import manifest, shards
+from dataset_scripts.stage_files import manifest, shards
 
 STAGE = "09_mixture"
 PAPER_TOKENS = 200_000_000  # "about 200M tokens", AlchemistCoder, arXiv 2405.19265

@@ -28,7 +28,7 @@ import pyarrow.parquet as pq
 from artefacts import Refusal, command_line, read_json, write_bytes, write_json
 from dataset_scripts import decontaminate, references
 from dataset_scripts.secrets import holds_credential
-from dataset_scripts.stage import manifest, parquet_bytes
+from dataset_scripts.stage_files import manifest, parquet_bytes
 
 STAGE = "04_decontaminate"
 STAGES = (STAGE, "07_recheck")  # that compare rows with the benchmarks; by the rule of the first

@@ -19,7 +19,8 @@ from dataset_scripts.counterparts import MAX_CHARS
 from dataset_scripts.earlier_rows import findings_of, texts_of
 from dataset_scripts.licences import combined
 from dataset_scripts.sample import nested_sample, order
-from dataset_scripts.stage import Rows, shards
+from dataset_scripts.stage import Rows
+from dataset_scripts.stage_files import shards
 from dataset_scripts.syntax import LANGUAGES
 
 FENCES = (0, 2)  # marks of a fence in a response with one piece of code

@@ -25,7 +25,7 @@ from tqdm import tqdm
 import sandbox
 from artefacts import Refusal, StrictModel, hash_of
 from dataset_scripts.facts_of_code import python_of
-from dataset_scripts.stage import read_rows, shards
+from dataset_scripts.stage_files import read_rows, shards
 
 FAILED = frozenset({"wrong_output", "exception", "timeout", "memory", "output_limit", "blocked", "compile_error"})
 RECORD = "row_tests.jsonl"

@@ -18,7 +18,8 @@ from typing import Any
 
 from artefacts import ROOT, Refusal, hash_of, read_json, write_json
 from dataset_scripts import prompts
-from dataset_scripts.stage import Prepared, iterate_rows
+from dataset_scripts.stage import Prepared
+from dataset_scripts.stage_files import iterate_rows
 from llm import Answers, Client, Profile, load, plan, plan_table
 
 TEACHERS = ROOT / "recipes/teachers"

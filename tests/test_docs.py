@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from artefacts import ROOT, read_json
-from dataset_scripts.stage import read_rows
+from dataset_scripts.stage_files import read_rows
 from recipes import recipe as recipes
 
 TRACKED = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True)

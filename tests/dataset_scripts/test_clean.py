@@ -8,7 +8,7 @@ from dataset_scripts.clean import Config
 from dataset_scripts.detectors import DETECTORS
 from dataset_scripts.schema import SCHEMA, make_row
 from dataset_scripts.sources import CHECKS
-from dataset_scripts.stage import parquet_bytes
+from dataset_scripts.stage_files import parquet_bytes
 
 ALL = Config(min_response_chars=40, detectors=list(DETECTORS))
 

@@ -14,7 +14,7 @@ from dataset_scripts import build as builder
 from dataset_scripts import comprehend, filtering_task
 from dataset_scripts.review_rows import Asked
 from dataset_scripts.sources import Exchange
-from dataset_scripts.stage import read_rows
+from dataset_scripts.stage_files import read_rows
 from tests.conftest import run_module
 from tests.dataset_scripts.test_teacher import build, profile, server  # noqa: F401 - fixtures
 

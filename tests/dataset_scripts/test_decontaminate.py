@@ -16,7 +16,7 @@ from artefacts import Refusal, read_json
 from dataset_scripts import build as builder
 from dataset_scripts import code_cosine, contamination, decontaminate, leaks, references
 from dataset_scripts.code_sections import sections
-from dataset_scripts.stage import manifest, read_rows
+from dataset_scripts.stage_files import manifest, read_rows
 from evaluation import benchmarks
 from evaluation.benchmarks import Problem, files, mbpp
 from tests.conftest import DECONTAMINATE, code_rows

@@ -14,7 +14,7 @@ from artefacts import ROOT, Refusal, read_json
 from dataset_scripts import build as builder
 from dataset_scripts.engine import Processes
 from dataset_scripts.engine_datatrove import Config, Datatrove
-from dataset_scripts.stage import read_rows
+from dataset_scripts.stage_files import read_rows
 from tests.conftest import code_rows, run_module
 from tests.dataset_scripts.test_near_duplicates import perturbed_rows
 

@@ -6,7 +6,7 @@ import pytest
 from artefacts import Refusal, hash_of, read_json
 from dataset_scripts import evolve
 from dataset_scripts.evolve import Config, fault_of_instruction, fault_of_response, operation_of
-from dataset_scripts.stage import read_rows
+from dataset_scripts.stage_files import read_rows
 from llm import Answer
 from tests.dataset_scripts.test_teacher import build, profile, server  # noqa: F401 - fixtures
 from tests.llm.server import Server

@@ -223,7 +223,7 @@ def test_an_export_with_commitpacks_columns_gives_the_same_rows(clone, tmp_path)
 def test_a_build_accounts_for_every_commit(clone, mixture_file, tmp_path):
     from artefacts import read_json
     from dataset_scripts import build
-    from dataset_scripts.stage import shards
+    from dataset_scripts.stage_files import shards
 
     entry = {"source": "git_commits", "options": options(clone)}
     path = mixture_file(

@@ -10,7 +10,7 @@ from artefacts import Refusal, read_json, write_json
 from dataset_scripts import build as builder
 from dataset_scripts import cpd, harmony
 from dataset_scripts.schema import make_row
-from dataset_scripts.stage import manifest
+from dataset_scripts.stage_files import manifest
 from tests.conftest import code_rows
 
 

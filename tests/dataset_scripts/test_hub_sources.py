@@ -11,7 +11,7 @@ import yaml
 from artefacts import Refusal, read_json
 from dataset_scripts import pin_sources, sources
 from dataset_scripts.sources import commitpack, hub
-from dataset_scripts.stage import read_rows
+from dataset_scripts.stage_files import read_rows
 from tests.conftest import run_module
 from tests.local_hub import LocalHub
 

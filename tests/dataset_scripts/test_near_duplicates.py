@@ -12,7 +12,7 @@ from dataset_scripts import build as builder
 from dataset_scripts import dedup, near_duplicates
 from dataset_scripts.near_duplicates import grams, keep_best, similar_pairs
 from dataset_scripts.schema import SCHEMA, make_row
-from dataset_scripts.stage import read_rows
+from dataset_scripts.stage_files import read_rows
 from tests.conftest import code_rows
 
 VOCABULARY = [f"w{i}" for i in range(40)]

@@ -13,7 +13,7 @@ from artefacts import ROOT, read_json
 from dataset_scripts import why
 from dataset_scripts.sources import hub
 from dataset_scripts.sources.commitpackft import SIX_LANGUAGES
-from dataset_scripts.stage import read_rows
+from dataset_scripts.stage_files import read_rows
 from evaluation.benchmarks import mbpp
 from tests.conftest import run_module
 from tests.dataset_scripts.test_six_kinds import say

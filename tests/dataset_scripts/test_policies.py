@@ -7,7 +7,7 @@ from dataset_scripts import build as builder
 from dataset_scripts import sources
 from dataset_scripts.schema import licence_terms, writer
 from dataset_scripts.sources import Exchange
-from dataset_scripts.stage import read_rows
+from dataset_scripts.stage_files import read_rows
 from tests.conftest import code_rows
 
 

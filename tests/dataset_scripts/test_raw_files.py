@@ -12,7 +12,7 @@ from artefacts import Refusal, read_json
 from dataset_scripts import build, chats, commits, raw_rows, sources
 from dataset_scripts.facts_of_code import has_code
 from dataset_scripts.sources import Unreadable, jsonl, oasst_octopack
-from dataset_scripts.stage import read_rows
+from dataset_scripts.stage_files import read_rows
 from model_cards.dataset_repository import pack_dataset
 from tests.conftest import code_rows
 

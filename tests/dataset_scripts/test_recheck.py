@@ -13,7 +13,8 @@ from dataset_scripts import clean, decontaminate, dedup, filtering_task, leaks, 
 from dataset_scripts.commit_tokens import code_pieces
 from dataset_scripts.engine import Processes
 from dataset_scripts.schema import MADE_SOURCES, make_row, published_instruction
-from dataset_scripts.stage import Rows, Stage, read_rows, run_on_rows, run_on_stream
+from dataset_scripts.stage import Rows, Stage, run_on_rows, run_on_stream
+from dataset_scripts.stage_files import read_rows
 from evaluation.benchmarks import humaneval
 from model_cards.dataset_repository import pack_dataset
 from tests.conftest import DECONTAMINATE, code_rows

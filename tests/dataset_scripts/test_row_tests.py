@@ -11,7 +11,7 @@ from dataset_scripts import build as builder
 from dataset_scripts import row_tests
 from dataset_scripts.row_tests import Config, job_of, status_of
 from dataset_scripts.sources import jsonl
-from dataset_scripts.stage import read_rows
+from dataset_scripts.stage_files import read_rows
 
 CONFIG = Config(cpu_s=2.0, memory_mib=512)
 CHECK = "def check(candidate):\n    assert candidate(3) == 9"

@@ -10,7 +10,7 @@ from dataset_scripts import build as builder
 from dataset_scripts import sources
 from dataset_scripts import teacher as teachers
 from dataset_scripts.schema import COMPREHENSION_TASKS, MADE_SOURCES
-from dataset_scripts.stage import read_rows
+from dataset_scripts.stage_files import read_rows
 from model_cards.dataset_repository import pack_dataset
 from tests.dataset_scripts.test_teacher import profile
 from tests.llm.server import Server

@@ -7,7 +7,7 @@ import pytest
 from artefacts import Refusal, read_json
 from dataset_scripts import build as builder
 from dataset_scripts.splits import choose, relatives
-from dataset_scripts.stage import read_rows
+from dataset_scripts.stage_files import read_rows
 from tests.conftest import code_rows
 
 

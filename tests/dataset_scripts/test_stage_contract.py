@@ -17,7 +17,8 @@ from dataset_scripts import build as builder
 from dataset_scripts import clean
 from dataset_scripts.engine import Processes
 from dataset_scripts.schema import SCHEMA, make_row
-from dataset_scripts.stage import Rows, Stage, is_finished, parquet_bytes, read_rows, run_on_rows, run_on_stream
+from dataset_scripts.stage import Rows, Stage, run_on_rows, run_on_stream
+from dataset_scripts.stage_files import is_finished, parquet_bytes, read_rows
 from tests.conftest import DECONTAMINATE, code_rows, run_module
 
 BAD = [("Broken.", "```python\ndef f(:\n```"), ("Short.", "No.")]

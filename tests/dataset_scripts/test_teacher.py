@@ -8,7 +8,7 @@ import yaml
 from artefacts import Refusal, read_json
 from dataset_scripts import build as builder
 from dataset_scripts import teacher as teachers
-from dataset_scripts.stage import read_rows
+from dataset_scripts.stage_files import read_rows
 from llm import pace
 from model_cards.dataset_repository import pack_dataset
 from tests.conftest import code_rows
