@@ -9,8 +9,6 @@
 Pure: rows in, evidence out. `decontaminate` decides.
 """
 
-import itertools
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
@@ -19,16 +17,16 @@ import numpy as np
 
 from dataset_scripts import code_tokens, syntax_trees
 from dataset_scripts.code_cosine import ModelIndex, TfidfIndex
-from dataset_scripts.code_sections import Section, parsable, sections
+from dataset_scripts.code_sections import Section, sections
 from dataset_scripts.code_tokens import Tokens
 from dataset_scripts.ngrams import NgramIndex
 from dataset_scripts.references import Reference
+from dataset_scripts.row_functions import Function, Pieces, functions_of, inside_blocks
 from dataset_scripts.tree_distance import TreeIndex
 
 Signal = Literal["ngram", "cosine", "tree"]
 FIELDS = ("instruction", "response")
 BLOCK_CHARS = 1_000_000  # of text that is tokenised at once: about 100 MB of arrays
-MOST_CHARS_CUT = 100_000  # of code with errors that is cut into its definitions, each of which is parsed again
 
 
 class Span(NamedTuple):
@@ -181,15 +179,15 @@ def compare(
         languages: of the rows, for code that does not say.
 
     Returns:
-        The evidence within the bounds, and one of OUTCOMES for each row.
+        The evidence within the bounds, and one of `row_functions.OUTCOMES` for each row.
     """
     evidence: list[Evidence] = []
     outcomes: list[str] = []
     for first, last in _blocks([len(i) + len(r) for i, r in zip(instructions, responses, strict=True)]):
         texts = [t for pair in zip(instructions[first:last], responses[first:last], strict=True) for t in pair]
         pieces = [(at, s) for at, text in enumerate(texts) for s in sections(text, languages[first + at // 2])]
-        functions, came_of_it = _functions(index, last - first, pieces)
-        inside = _inside_blocks(functions, pieces)
+        functions, came_of_it = functions_of(pieces, last - first, index.trees, index.bounds.min_tree_nodes)
+        inside = inside_blocks(functions, pieces)
         plain, blind = code_tokens.code([section.code for _, section in pieces])
         by_cosine = _by_cosine(index, pieces, blind, inside)
         found = [*_by_ngrams(index, texts, pieces, plain), *by_cosine, *_by_trees(index, functions)]
@@ -208,10 +206,6 @@ def _blocks(sizes: Sequence[int]) -> list[tuple[int, int]]:
             first, total = number, 0
         total += size
     return [*blocks, (first, len(sizes))] if sizes else []
-
-
-# Below, texts[2 * row] is a row's instruction and texts[2 * row + 1] its response; a piece is (text, section of it).
-Pieces = Sequence[tuple[int, Section]]
 
 
 def _by_ngrams(index: Index, texts: Sequence[str], pieces: Pieces, plain: Tokens) -> list[Evidence]:
@@ -272,84 +266,6 @@ def _whole(at: int, section: Section) -> Span:
     return Span(FIELDS[at % 2], section.start, section.start + len(section.code))
 
 
-# What came of a row's syntax trees; a row with several pieces of code has the last one in this order.
-OUTCOMES = ("no_code", "other_language", "not_parsable", "too_small", "compared")
-
-
-class Function(NamedTuple):
-    """A function of a row, or code without any; what stands around it in its block is not to hide it.
-
-    Attributes:
-        at: see Pieces.
-        section: its own stretch of the text.
-        tree: None where it cannot be parsed.
-    """
-
-    at: int
-    section: Section
-    tree: syntax_trees.Tree | None
-
-
-def _functions(index: Index, rows: int, pieces: Pieces) -> tuple[list[Function], list[str]]:
-    """The functions of the pieces, in the languages that references have trees in; an outcome for each row."""
-    functions: list[Function] = []
-    outcomes = ["no_code"] * rows
-    for at, section in pieces:
-        code, lines = parsable(section)
-        if not code.strip():
-            continue
-        language = "python" if section.language == "unknown" else section.language
-        found: list[Function] = []
-        begins = _line_begins(section.code)
-        for first, count, trees in _parsed(language, code) if language in index.trees else ():
-            if trees is None:
-                found.append(Function(at, _lines(section, begins, lines + first, lines + first + count - 1), None))
-            for tree in trees or ():
-                before = lines + first - 1
-                stretch = _lines(section, begins, before + tree.first_line, before + tree.last_line)
-                found.append(Function(at, stretch, tree))
-        sizes = [len(function.tree) for function in found if function.tree is not None]
-        outcome = (
-            "other_language" if language not in index.trees
-            else "not_parsable" if found and not sizes
-            else "compared" if max(sizes, default=0) >= index.bounds.min_tree_nodes
-            else "too_small"
-        )  # fmt: skip
-        outcomes[at // 2] = max(outcomes[at // 2], outcome, key=OUTCOMES.index)
-        functions += found
-    return functions, outcomes
-
-
-def _parsed(language: str, code: str) -> list[tuple[int, int, list[syntax_trees.Tree] | None]]:
-    """(first line, lines, trees) of the code: whole where it can be parsed, else cut before every definition at the
-    margin, so that an error in one function does not hide the others."""
-    whole = syntax_trees.trees(language, code)
-    if whole is not None or len(code) > MOST_CHARS_CUT:
-        return [(1, code.count("\n") + 1, whole)]
-    cuts = [0, *(found.start() for found in _DEFINITION.finditer(code) if found.start()), len(code)]
-    parts, line = [], 1
-    for start, stop in itertools.pairwise(cuts):
-        part = code[start:stop].rstrip()
-        if part and len(cuts) > 2:
-            parts.append((line, part.count("\n") + 1, syntax_trees.trees(language, part)))
-        line += code.count("\n", start, stop)
-    return parts or [(1, line, None)]
-
-
-# the beginning of a definition that nothing encloses, in six languages
-_DEFINITION = re.compile(
-    r"^(?:(?:async |export |pub |public |private |static |const )*(?:def|class|function|func|fn|impl|struct)\b"
-    r"|template\b|(?:public|private|static)\b|[A-Za-z_][\w:<>,&* ]*\([^;\n]*\)[ \t]*\{)",
-    re.MULTILINE,
-)
-
-
-def _inside_blocks(functions: Sequence[Function], pieces: Pieces) -> list[tuple[int, Section]]:
-    """Functions that other code surrounds: what cosine has not compared yet."""
-    compared = {(at, section.code.strip()) for at, section in pieces}
-    return [(f.at, f.section) for f in functions if (f.at, f.section.code.strip()) not in compared]
-
-
 def _by_trees(index: Index, functions: Sequence[Function]) -> list[Evidence]:
     best: dict[tuple[int, int], tuple[float, int, Span]] = {}
     for at, section, tree in functions:
@@ -364,15 +280,3 @@ def _by_trees(index: Index, functions: Sequence[Function]) -> list[Evidence]:
         Evidence(row, "tree", int(index.code_at[reference]), distance, size, (span,))
         for (row, reference), (distance, size, span) in best.items()
     ]
-
-
-def _line_begins(code: str) -> list[int]:
-    """Where each line of the code begins, and its end."""
-    begins = [0, *(found.end() for found in re.finditer("\n", code))]
-    return begins if begins[-1] == len(code) else [*begins, len(code)]
-
-
-def _lines(section: Section, begins: list[int], first: int, last: int) -> Section:
-    """The lines `first` to `last` (from 1) of a section, as a section; `begins` as `_line_begins` has them."""
-    start, stop = begins[first - 1], begins[min(last, len(begins) - 1)]
-    return section._replace(start=section.start + start, code=section.code[start:stop])
