@@ -15,63 +15,15 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
-from typing import Literal
 
-from pydantic import Field, PositiveInt, create_model
-
-from artefacts import Refusal, StrictModel, code_key, command_line, read_json, read_mapping, read_yaml, write_json
-from dataset_scripts import (
-    clean,
-    collect,
-    comprehend,
-    customise,
-    decontaminate,
-    dedup,
-    evolve,
-    kinds,
-    leaks,
-    mixture,
-    recheck,
-    sources,
-)
+from artefacts import Refusal, StrictModel, code_key, command_line, read_json, read_yaml, write_json
+from dataset_scripts import collect, dedup, kinds, leaks, mixture_file, recheck, sources
 from dataset_scripts.engine import Engine, Processes
+from dataset_scripts.mixture_file import STAGES, MixtureHead, also_read
 from dataset_scripts.stage import Prepared, Rows, Stage, run_on_rows, run_on_stream
 from dataset_scripts.stage_files import is_finished, manifest, read_rows
 from dataset_scripts.teacher import STATIC, Teacher
 from evaluation import benchmarks
-
-STAGES = {
-    "02_dedup": dedup,
-    "03_clean": clean,
-    "04_decontaminate": decontaminate,
-    "05_evolve": evolve,
-    "06_comprehend": comprehend,
-    "07_recheck": recheck,
-    "08_customise": customise,
-    "09_mixture": mixture,
-}  # in order; a module has PINS, FACTS, Config, `prepare` and `batch`
-
-
-class MixtureHead(StrictModel):
-    """What every mixture file says, whatever stages it names."""
-
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
-    seed: int
-    rows_per_shard: PositiveInt
-    license_policy: Literal["permissive", "research"] = "research"  # see schema.LICENCE_POLICIES
-    generator_policy: Literal["any", "no_closed_models"] = "any"  # see schema.GENERATOR_POLICIES
-    sources: list[collect.SourceConfig] = Field(alias="01_sources", min_length=1)
-
-
-# A mixture file: the only place of sources, shares and thresholds. A stage that it does not name is not run, but
-# without 09_mixture there is no mixture.
-Mixture = create_model(
-    "Mixture",
-    __base__=MixtureHead,
-    **{name: (module.Config | None, None) for name, module in STAGES.items() if name != "09_mixture"},
-    **{"09_mixture": (mixture.Config, ...)},
-)
 
 
 def build(
@@ -91,7 +43,7 @@ def build(
         Refusal: the file is wrong, a source is empty or unreachable, a stage rejected every row, another build of
             this mixture is running, or the teacher cannot be asked.
     """
-    recipe = _read(path)
+    recipe = mixture_file.read(path)
     folder = root / recipe.name
     teacher = Teacher(teacher_name, root, recipe.name, dry_run)
     named = [name for name in STAGES if getattr(recipe, name) is not None]
@@ -124,36 +76,6 @@ def build(
     chosen = manifest(previous)["notes"]["rows_chosen"]
     print(f"{folder}: {chosen} rows carry an AlchemistPrompt; look: make peek MIXTURE={recipe.name}")
     return folder
-
-
-def _read(path: Path) -> MixtureHead:
-    recipe, values = read_yaml(path, Mixture), read_mapping(path)
-    if recipe.name != path.stem:
-        raise Refusal(f"{path}: key 'name' is '{recipe.name}', but a mixture is called as its file is: {path.stem}.")
-    for name in STAGES:
-        if name in values and values[name] is None:
-            raise Refusal(f"{path}: the key '{name}' is empty; write its settings ({{}} for none), or leave it out.")
-        for other, wanted_by in _also_read(STAGES[name], getattr(recipe, name)).items():
-            if other in STAGES and getattr(recipe, other) is None:
-                raise Refusal(
-                    f"{path}: {name}.{wanted_by} reads {other}, which this mixture does not name; name it, or leave "
-                    f"{wanted_by} out."
-                )
-    for name in getattr(recipe, "04_decontaminate").benchmarks if "04_decontaminate" in values else ():
-        benchmarks.module(name, str(path))  # a misspelt one costs no stage
-    recheck.check([name for name in STAGES if name in values], str(path))
-    final = getattr(recipe, "09_mixture")
-    mixture.check(final, str(path))
-    if final.alchemist_share > 0 and getattr(recipe, "08_customise") is None:
-        raise Refusal(
-            f"{path}: 09_mixture.alchemist_share is {final.alchemist_share}, but no 08_customise writes prompts."
-        )
-    return recipe
-
-
-def _also_read(module: ModuleType, config: StrictModel | None) -> dict[str, str]:
-    """Stages that a stage reads besides the one before -> the key of its settings that wants them."""
-    return module.reads(config) if config is not None and hasattr(module, "reads") else {}
 
 
 def _collect(recipe: MixtureHead, folder: Path, where: str) -> Path:
@@ -242,7 +164,7 @@ def _run(
         extra["checks"] = config["checks"] = _checks(folder)
     if hasattr(module, "inputs"):
         inputs += module.inputs(settings, where)
-    inputs += [manifest(folder / other)["digest"] for other in _also_read(module, own)]
+    inputs += [manifest(folder / other)["digest"] for other in also_read(module, own)]
     key = code_key(modules, config, module.PINS, inputs)
     prepared = functools.cache(lambda: _prepare(name, key, recipe, folder, source, engine, where))
     asked, final = {}, key

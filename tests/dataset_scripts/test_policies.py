@@ -111,13 +111,13 @@ def test_a_forbidden_source_is_refused_before_the_hub_is_asked(mixture_file, tmp
 def test_the_mixture_itself_is_asserted(toy_source, mixture_file, tmp_path, monkeypatch):
     """A later stage that makes rows by a closed model cannot smuggle them in."""
     toy_source(code_rows(12))
-    whole = builder.mixture.batch
+    whole = builder.mixture_file.mixture.batch
 
     def smuggle(columns, **arguments):
         out = whole(columns, **arguments)
         return out | {"generator": ["gpt-4" if i == 0 else by for i, by in enumerate(out["generator"])]}
 
-    monkeypatch.setattr(builder.mixture, "batch", smuggle)
+    monkeypatch.setattr(builder.mixture_file.mixture, "batch", smuggle)
     with pytest.raises(Refusal, match="written by gpt-4: a stage made rows that the mixture's generator"):
         builder.build(mixture_file(generator_policy="no_closed_models"), tmp_path / "build", workers=1)
 
