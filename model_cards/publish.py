@@ -16,7 +16,7 @@ from typing import Any
 
 from artefacts import ROOT, Refusal, command_line, sha256_of_file
 from model_cards import hub, licences, release, repository
-from model_cards.dataset_repository import MAKERS
+from model_cards.dataset_rows import MAKERS
 
 _TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
