@@ -1,85 +1,35 @@
 """The rule, its evidence, and what hostile rows and settings come to."""
 
 import dataclasses
-import json
-import multiprocessing
-import os
 import pickle
-import re
 
-import huggingface_hub
-import numpy as np
 import pyarrow as pa
 import pytest
 
-from artefacts import Refusal, read_json
+from artefacts import Refusal
 from dataset_scripts import build as builder
-from dataset_scripts import code_cosine, contamination, decontaminate, leaks, references
+from dataset_scripts import contamination, decontaminate, references
 from dataset_scripts.code_sections import sections
-from dataset_scripts.stage_files import manifest, read_rows
 from evaluation import benchmarks
-from evaluation.benchmarks import Problem, files, mbpp
+from evaluation.benchmarks import Problem
 from tests.conftest import DECONTAMINATE, code_rows
-
-MERGE = Problem(
-    "Toy/1",
-    "Write a function that merges two sorted lists of numbers into one sorted list.",
-    """def merge_sorted(left, right):
-    merged = []
-    while left and right:
-        if left[0] <= right[0]:
-            merged.append(left.pop(0))
-        else:
-            merged.append(right.pop(0))
-    return merged + left + right
-""",
-    "assert merge_sorted([1, 4, 9], [2, 3]) == [1, 2, 3, 4, 9]\nassert merge_sorted([], [7]) == [7]\n",
-    "merge_sorted",
+from tests.dataset_scripts.toy_benchmark import (
+    MERGE,
+    NEAR_PROMPT,
+    NEAR_SOLUTION,
+    PROSE,
+    RENAMED,
+    SQUARE,
+    config,
+    judged,
+    reference_set,
+    signals,
 )
-SQUARE = Problem("Toy/2", "Square it.", "def square(n):\n    return n**2\n", "assert square(3) == 9\n", "square")
-RENAMED = MERGE.solution
-for _old, _new in (("merge_sorted", "combine"), ("left", "a"), ("right", "b"), ("merged", "out")):
-    RENAMED = RENAMED.replace(_old, _new)
-NEAR_PROMPT = "Write a function that merges two sorted lists of integers into a new list."
-NEAR_SOLUTION = """```python
-def merge(left, right):
-    result = []
-    while left and right:
-        if left[0] <= right[0]:
-            result.append(left.pop(0))
-        else:
-            result.append(right.pop(0))
-    result += left + right
-    return result
-```"""
-PROSE = "Sure, here is some code that I wrote for you today; it should work."
-
-
-def config(**changes):
-    return decontaminate.Config(**DECONTAMINATE | {"benchmarks": ["humaneval"]} | changes)
-
-
-def reference_set(*problems):
-    found = {}
-    for problem in problems:
-        for part in references.PARTS:
-            references.add(found, "toy", problem, part)
-    return list(found.values())
 
 
 @pytest.fixture(scope="module")
 def index():
     return decontaminate.indexed(config(), reference_set(MERGE, SQUARE), "toy.yaml")
-
-
-def judged(index, *pairs, settings=None, language="python"):
-    columns = {"instruction": [i for i, _ in pairs], "response": [r for _, r in pairs]}
-    columns["language"] = [language] * len(pairs)
-    return decontaminate.batch(columns, index=index, config=settings or config())
-
-
-def signals(out, row=0):
-    return {(e["signal"], e["part"], e["decides"]) for e in out["evidence"][row]}
 
 
 def test_a_copied_solution_is_removed_by_all_three_signals_with_its_place(index):
@@ -337,34 +287,6 @@ def test_a_senseless_setting_is_refused(toy_source, mixture_file, tmp_path, chan
         builder.build(mixture_file(_04_decontaminate=DECONTAMINATE | changes), tmp_path, workers=1)
 
 
-def test_one_text_of_several_benchmarks_is_one_reference_with_all_names():
-    found: dict = {}
-    for benchmark, item in (("humaneval", "HumanEval/1"), ("humaneval_x", "Python/1")):
-        problem = Problem(item, MERGE.prompt, MERGE.solution, MERGE.test, MERGE.entry_point)
-        references.add(found, benchmark, problem, "solution")
-    (reference,) = found.values()
-    assert reference.names == (("humaneval", "HumanEval/1"), ("humaneval_x", "Python/1"))
-    assert reference.problems == ("humaneval/1",)
-
-
-def test_items_that_share_a_solution_are_all_named_and_each_may_be_found_together_with_its_prompt(index):
-    other = Problem("Toy/8", "Something else entirely, of trees and leaves.", MERGE.solution, "", "merge_sorted")
-    found = decontaminate.indexed(config(), reference_set(other, MERGE), "toy.yaml")
-    out = judged(found, (NEAR_PROMPT, NEAR_SOLUTION))
-    (piece,) = (e for e in out["evidence"][0] if e["part"] == "solution" and e["signal"] == "cosine")
-    assert out["reason"] == ["contaminated"] and piece["decides"] == "together"
-    assert piece["names"] == ["toy/Toy/8", "toy/Toy/1"] and piece["problems"] == ["toy/8", "toy/1"]
-
-
-def test_the_buggy_solution_that_a_benchmark_asks_to_fix_is_looked_for():
-    buggy = MERGE.solution.replace("left[0] <= right[0]", "left[0] > right[0] + len(merged)")
-    problem = dataclasses.replace(MERGE, solution="pass", extra={"buggy_solution": buggy})
-    found = decontaminate.indexed(config(), reference_set(problem), "toy.yaml")
-    out = judged(found, ("Fix it.", f"```python\n{buggy}```"))
-    assert out["reason"] == ["contaminated"]
-    assert {part for _, part, _ in signals(out)} == {"buggy_solution"}
-
-
 AROUND = [f"def other_{n}(text):\n    return text.strip().split({n})[-1] or 'none'\n" for n in range(20)]
 BROKEN = "def broken(:\n    return [1\n"
 
@@ -382,47 +304,6 @@ def test_other_functions_of_its_block_do_not_hide_a_renamed_copy(around, imports
     for piece in out["evidence"][0]:
         (span,) = piece["spans"]
         assert f"```python\n{block}```"[span["start"] : span["end"]].strip() == RENAMED.strip()
-
-
-def mbpp_row(number, prompt):
-    code = f"def f_{number}(a):\n    return a * {number} + len(str(a))\n"
-    tests = [f"assert f_{number}(1) == {number + 1}"]
-    return {"task_id": number, "prompt": prompt, "code": code, "test_list": tests, "test_imports": []}
-
-
-@pytest.fixture
-def mbpp_folder(tmp_path, monkeypatch):
-    """A folder with a full set of two problems; gives a function that adds the sanitised set, of one, to it."""
-    monkeypatch.setattr(mbpp, "FILES", {"full": (("mbpp.jsonl",), 2), "sanitized": (("sanitized-mbpp.json",), 1)})
-    monkeypatch.setattr(files.Hub, "fetch", lambda self: (_ for _ in ()).throw(files.Absent("no network")))
-    rows = [mbpp_row(2, "Write a function that doubles and adds."), mbpp_row(3, "Write a function that trebles.")]
-    (tmp_path / "mbpp.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    sanitised = [mbpp_row(2, "Write a function that doubles a number and adds how many digits it has.")]
-    return tmp_path, lambda: (tmp_path / "sanitized-mbpp.json").write_text(json.dumps(sanitised))
-
-
-def test_every_version_at_hand_is_compared_with_and_what_is_absent_is_named(mbpp_folder):
-    folder, add_sanitised = mbpp_folder
-    settings = config(benchmarks=["mbpp"], folder=str(folder))
-    before, key = decontaminate.prepare(settings, None, 0, "toy.yaml"), decontaminate.inputs(settings, "toy.yaml")
-    assert before.notes["coverage"] == {"mbpp": {"items": 2, "of": 974, "absent": ["version sanitized"]}}
-    add_sanitised()
-    after = decontaminate.prepare(settings, None, 0, "toy.yaml")
-    assert after.notes["coverage"]["mbpp"]["absent"] == [] and decontaminate.inputs(settings, "toy.yaml") != key
-    prompts = [r.text for r in after.arguments["index"].references if r.part == "prompt"]
-    assert len(prompts) == 3 and any("how many digits" in text for text in prompts)
-    assert len(after.arguments["index"].references) == len(before.arguments["index"].references) + 1, "no text twice"
-    said = leaks.compared_with(before.notes["coverage"])
-    assert said == "mbpp (2 of 974 items; absent: version sanitized)"
-
-
-def test_languages_that_a_folder_lacks_are_named(tmp_path):
-    rows = [{"task_id": f"Go/{n}", "prompt": "p", "canonical_solution": "s", "test": "t", "declaration": "func F() {"}
-            for n in range(164)]  # fmt: skip
-    (tmp_path / "humaneval_go.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    found = references.coverage(["humaneval_x"], tmp_path, "toy.yaml")["humaneval_x"]
-    assert (found["items"], found["of"]) == (164, 984) and "rust (164 items)" in found["absent"]
-    assert len(found["absent"]) == 5
 
 
 @pytest.mark.parametrize(
@@ -448,275 +329,7 @@ def test_sections_are_stretches_of_the_text(text, codes):
     assert all(text[s.start : s.start + len(s.code)] == s.code for s in found)
 
 
-@pytest.fixture(scope="module")
-def leaky(tmp_path_factory):
-    """A built mixture of which three of twenty-three rows hold HumanEval."""
-    from dataset_scripts import sources
-
-    patch = pytest.MonkeyPatch()
-    problems = benchmarks.load("humaneval")
-    pairs = [*code_rows(20), *((p.prompt, f"```python\n{references.whole_program(p)}\n```") for p in problems[:3])]
-    source = sources.Source("MIT", "human", lambda: "1", lambda *_: iter(pairs), lambda raw: raw)
-    known = sources.load
-    patch.setattr(sources, "load", lambda key, *more: source if key == "toy" else known(key, *more))
-    folder = tmp_path_factory.mktemp("leaky")
-    import yaml
-
-    path = folder / "leaky.yaml"
-    path.write_text(
-        yaml.safe_dump(
-            {
-                "name": "leaky", "seed": 0, "rows_per_shard": 10, "01_sources": [{"source": "toy"}],
-                "04_decontaminate": DECONTAMINATE, "09_mixture": {"alchemist_share": 0.0, "mode": "add"},
-            }
-        )
-    )  # fmt: skip
-    yield builder.build(path, folder / "build", workers=1)
-    patch.undo()
-
-
-def test_the_leak_table_counts_rows_signals_and_items(leaky):
-    found = read_json(leaky / "04_decontaminate" / "leaks.json")
-    of = found["by_source"]["toy"]
-    assert (of["rows"], of["removed"], of["items"]) == (23, 3, {"humaneval": 3})
-    assert of["by_signal"]["ngram"] == 3 and of["removed_share"] == 3 / 23 and found["total"] == of
-    assert sum(of["syntax_trees"].values()) == 23 and found["paper_removed_share"] == 0.06
-    shown = (leaky / "04_decontaminate" / "leaks.md").read_text()
-    assert "| toy | 23 | 3 (13.04 %) | 3 (13.04 %) |" in shown and "humaneval 3 of 164" in shown
-
-
-def test_the_leak_table_is_written_again_when_it_was_lost(leaky):
-    path = leaky / "04_decontaminate" / "leaks.json"
-    before = path.read_bytes()
-    path.unlink()
-    leaks.write(leaky / "04_decontaminate")
-    assert path.read_bytes() == before
-
-
-def test_hits_are_shown_beside_the_benchmark_and_redacted_in_the_artefact(leaky, monkeypatch, capsys):
-    def said(*arguments):
-        monkeypatch.setattr("sys.argv", ["leaks", *arguments])
-        return leaks.main(), capsys.readouterr()
-
-    code, shown = said(str(leaky), "--removed", "1")
-    assert code == 0 and "humaneval/HumanEval/0 prompt: ngram 1.000" in shown.out and "«" in shown.out
-    assert "has_close_elements" in shown.out
-    rejected = read_rows(leaky / "04_decontaminate", "rejected").to_pylist()
-    assert [r["instruction"] for r in rejected] == [None] * 3
-    assert said(str(leaky))[1].out == (leaky / "04_decontaminate" / "leaks.md").read_text()
-    code, shown = said(str(leaky / "nowhere"))
-    assert code == 2 and shown.err.count("\n") == 1
-
-
-def test_the_texts_of_hits_are_kept_and_of_no_other_item_so_that_no_benchmark_is_needed_to_show_them(
-    leaky, monkeypatch
-):
-    items = leaks.benchmark_items(leaky / "04_decontaminate")
-    facts = list(leaks.rows(leaky / "04_decontaminate"))
-    referred = {piece["reference"] for row in facts for piece in row["evidence"]}
-    assert set(items) == referred and 6 <= len(items) < 100
-    monkeypatch.setattr(benchmarks, "load", lambda *_, **__: pytest.fail("a benchmark was loaded"))
-    assert "has_close_elements" in "\n".join(leaks.told(leaky / "04_decontaminate", 1, 0))
-    (leaky / "04_decontaminate" / leaks.ITEMS).rename(leaky / "away")
-    with pytest.raises(Refusal, match="benchmark_items.parquet is missing; run `make mixture"):
-        leaks.benchmark_items(leaky / "04_decontaminate")
-    monkeypatch.undo()
-    leaks.write(leaky / "04_decontaminate")
-    assert leaks.benchmark_items(leaky / "04_decontaminate") == items
-
-
-def test_borderline_rows_are_exported_without_text(leaky):
-    lines = (leaky / "04_decontaminate" / "borderline.jsonl").read_text().splitlines()
-    facts = [row for row in leaks.rows(leaky / "04_decontaminate") if row["borderline"]]
-    assert [json.loads(line)["id"] for line in lines] == [row["id"] for row in facts]
-    assert all(set(json.loads(line)) == {"id", "source", "removed", "evidence"} for line in lines)
-
-
 def test_facts_fit_their_schema(index):
     out = judged(index, ("Do it.", RENAMED), *code_rows(1))
     table = pa.Table.from_pydict({n: out[n] for n in decontaminate.FACTS.names}, schema=decontaminate.FACTS)
     assert table["evidence"].to_pylist()[0] == out["evidence"][0]
-
-
-def test_the_manifest_says_what_was_compared(leaky):
-    notes = manifest(leaky / "04_decontaminate")["notes"]
-    assert notes["config"]["alone"]["min_share"] == 0.85 and notes["references"] > 400
-    assert "humaneval/HumanEval/23 solution" in notes["looked_for_as_a_whole"]
-
-
-class Letters:
-    """Stands in for a model: a text's vector counts its letters."""
-
-    def encode(self, texts, **_):
-        found = np.array([[text.lower().count(letter) for letter in "abcdefghijklmnopqrstuvwxyz"] for text in texts])
-        return (found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1)).astype(np.float32)
-
-
-MODEL = {"model": "team/code-model", "revision": "0" * 40}
-
-
-@pytest.fixture
-def letters(monkeypatch, tmp_path):
-    """The model is `Letters`, the cache a folder of the test's own, no index is known; gives what was embedded."""
-    asked = []
-
-    def apart(model, revision, codes, where):
-        asked.append(len(codes))
-        return Letters().encode(codes)
-
-    monkeypatch.setattr(code_cosine, "_load_model", lambda *_: Letters())
-    monkeypatch.setattr(code_cosine, "_embedded_apart", apart)
-    monkeypatch.setattr(code_cosine, "MODEL_PACKAGES", ("numpy",))
-    monkeypatch.setattr(code_cosine, "CACHE", tmp_path / "embeddings")
-    monkeypatch.setattr(decontaminate, "_INDICES", {})
-    return asked
-
-
-def model_index(monkeypatch, **changes):
-    monkeypatch.setattr(decontaminate, "_INDICES", {})  # as another process would
-    return decontaminate.indexed(config(embedding=MODEL | changes), reference_set(MERGE, SQUARE), "toy.yaml")
-
-
-def test_a_model_takes_the_place_of_tfidf_and_the_result_says_so(letters, monkeypatch):
-    monkeypatch.setattr(code_cosine, "MODEL_BLOCK_TEXTS", 2)
-    settings = config(embedding=MODEL)
-    found = decontaminate.indexed(settings, reference_set(MERGE, SQUARE), "toy.yaml")
-    assert found.notes["embedding"] == f"team/code-model@{'0' * 40}"
-    out = judged(found, *code_rows(5), ("Do it.", f"```python\n{MERGE.solution}```"), settings=settings)
-    assert ("cosine", "solution", "alone") in signals(out, 5)
-    (similar,) = (e for e in out["evidence"][5] if e["signal"] == "cosine")
-    assert similar["score"] == 1.0 and similar["names"] == ["toy/Toy/1"]
-
-
-def test_vectors_of_references_are_embedded_once_for_each_model_revision_and_set(letters, monkeypatch, tmp_path):
-    first = model_index(monkeypatch).cosine._references
-    again = model_index(monkeypatch).cosine._references
-    assert letters == [2] and np.array_equal(first, again) and first.any()
-    model_index(monkeypatch, revision="1" * 40)
-    model_index(monkeypatch, model="team/other")
-    assert letters == [2] * 3 and len(list((tmp_path / "embeddings").iterdir())) == 3
-
-
-def test_the_content_of_a_models_folder_stands_for_its_revision(letters, monkeypatch, tmp_path):
-    folder = tmp_path / "model"
-    folder.mkdir()
-    (folder / "weights").write_bytes(b"1")
-    asked = {"model": str(folder), "revision": None}
-    settings = config(embedding=asked)
-    first, named = decontaminate.inputs(settings, "toy.yaml"), model_index(monkeypatch, **asked).notes["embedding"]
-    model_index(monkeypatch, **asked)
-    assert letters == [2] and decontaminate.inputs(settings, "toy.yaml") == first
-    (folder / "weights").write_bytes(b"2")
-    assert decontaminate.inputs(settings, "toy.yaml") != first, "other weights are another stage"
-    assert model_index(monkeypatch, **asked).notes["embedding"] != named and letters == [2, 2]
-
-
-@pytest.mark.parametrize(
-    ("asked", "says"),
-    [
-        ({"model": "team/code-model"}, "team/code-model is no folder here.*state the revision"),
-        ({"model": "docs", "revision": "0" * 40}, "docs is a folder.*leave the revision out"),
-    ],
-)
-def test_a_model_is_pinned_by_a_revision_or_by_its_folder(monkeypatch, tmp_path, asked, says):
-    (tmp_path / "docs").mkdir()
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(Refusal, match=says):
-        decontaminate.inputs(config(embedding=asked), "toy.yaml")
-
-
-@pytest.mark.parametrize(
-    ("package", "why"),
-    [("numpy", "the Hub does not answer"), ("packages-of-nobody", "sentence-transformers is not installed")],
-)
-def test_where_a_model_cannot_be_had_the_mixture_may_name_tfidf_and_the_result_says_so(
-    monkeypatch, capsys, package, why
-):
-    monkeypatch.setattr(code_cosine, "MODEL_PACKAGES", (package,))
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    monkeypatch.setattr(decontaminate, "_INDICES", {})
-    code_cosine.why_absent.cache_clear()
-    prepared = decontaminate.prepare(config(embedding=MODEL | {"otherwise": "tfidf"}), None, 0, "toy.yaml")
-    assert isinstance(prepared.arguments["index"].cosine, code_cosine.TfidfIndex)
-    assert prepared.notes["embedding"].endswith(f"in place of team/code-model@{'0' * 40} ({why})")
-    assert capsys.readouterr().err.count(why) == 1
-    code_cosine.why_absent.cache_clear()
-
-
-def _saved(path, vectors, made_by=f"numpy=={np.__version__}"):
-    with path.open("wb") as file:
-        np.savez(file, vectors=vectors, made_by=np.array(made_by))
-
-
-def _flipped(path):
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 1
-    path.write_bytes(data)
-
-
-@pytest.mark.parametrize(
-    ("spoil", "says"),
-    [
-        (lambda path: path.write_bytes(b""), "damaged"),
-        (lambda path: path.write_bytes(path.read_bytes()[:-200]), "damaged"),
-        (_flipped, "damaged"),
-        (lambda path: _saved(path, np.array([{}])), "damaged"),  # a pickle is not read
-        (lambda path: _saved(path, np.ones((2, 26), np.float32), "numpy==1.0"), "made by numpy==1.0"),
-        (lambda path: _saved(path, np.ones((3, 26), np.float32)), r"holds float32 \[3, 26\]"),
-    ],
-    ids=["empty", "cut", "flipped", "pickle", "version", "shape"],
-)
-def test_a_spoilt_file_of_vectors_is_made_anew_and_said(letters, monkeypatch, tmp_path, capsys, spoil, says):
-    first = model_index(monkeypatch).cosine._references
-    (path,) = (tmp_path / "embeddings").iterdir()
-    whole = path.read_bytes()
-    spoil(path)
-    assert np.array_equal(model_index(monkeypatch).cosine._references, first)
-    assert letters == [2, 2] and path.read_bytes() == whole
-    said = capsys.readouterr().err
-    assert re.search(f"{says}.*; embedding 2 solutions again", said) and said.count("\n") == 1
-
-
-def _die(*_):
-    os._exit(9)
-
-
-def test_a_model_that_is_killed_is_one_sentence(monkeypatch):
-    fork = multiprocessing.get_context("fork")
-    monkeypatch.setattr(code_cosine, "MODEL_PACKAGES", ("numpy",))
-    monkeypatch.setattr(code_cosine.multiprocessing, "get_context", lambda _: fork)
-    monkeypatch.setattr(code_cosine, "embedded", _die)
-    with pytest.raises(Refusal, match="toy.yaml: the process that runs team/code-model was killed"):
-        model_index(monkeypatch)
-
-
-def test_without_sentence_transformers_one_sentence_says_what_to_install(monkeypatch):
-    monkeypatch.setattr(code_cosine, "MODEL_PACKAGES", ("sentence-transformers-of-nobody",))
-    for look in (lambda: model_index(monkeypatch), lambda: decontaminate.inputs(config(embedding=MODEL), "toy.yaml")):
-        with pytest.raises(Refusal, match="requirements-extras.txt, or write embedding: tfidf"):
-            look()
-
-
-@pytest.mark.slow
-def test_a_real_model_is_loaded_by_every_worker_and_an_absent_one_is_refused(
-    toy_source, mixture_file, tiny_model, tmp_path, monkeypatch
-):
-    library = pytest.importorskip("sentence_transformers", reason="sentence-transformers is an extra")
-    from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
-
-    words = Transformer(str(tiny_model))
-    words.tokenizer.pad_token = words.tokenizer.eos_token
-    pooling = Pooling(words.get_embedding_dimension())
-    library.SentenceTransformer(modules=[words, pooling]).save(str(tmp_path / "m"))
-    toy_source([*code_rows(15), ("Do it.", benchmarks.load("humaneval")[4].prompt * 2)])
-    settings = DECONTAMINATE | {"embedding": {"model": str(tmp_path / "m")}}
-    path = mixture_file(rows_per_shard=4, _04_decontaminate=settings)
-    folder = builder.build(path, tmp_path / "build", workers=2)  # forked after the references were embedded
-    notes = manifest(folder / "04_decontaminate")["notes"]
-    assert notes["embedding"] == f"{tmp_path / 'm'}@{code_cosine.folder_digest(tmp_path / 'm')}"
-    facts = list(leaks.rows(folder / "04_decontaminate"))
-    assert [row["removed"] for row in facts].count(True) >= 1
-    assert "cosine" in {e["signal"] for row in facts for e in row["evidence"]}
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    with pytest.raises(Refusal, match="the model team/none at .* cannot be loaded"):
-        model_index(monkeypatch, model="team/none")
