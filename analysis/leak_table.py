@@ -17,21 +17,15 @@ SIGNALS = {"ngram": "N-grams", "cosine": "cosine of code", "tree": "syntax trees
 def numbers(artefacts: Artefacts) -> dict[str, Any] | None:
     """Rows, removed rows and removed rows by signal, of every source; None where nothing was decontaminated."""
     leaks = read_json(artefacts.build / "04_decontaminate" / "leaks.json")
-    if leaks is None:
+    if leaks is None or "compared_with" not in leaks:  # of an earlier version of this repository
         return None
     kept = ("rows", "removed", "by_signal", "borderline", "items")
     sources = {name: {key: of[key] for key in kept} for name, of in leaks["by_source"].items()}
     whole = leaks["total"]
-    absent = {
-        name: f"; absent: {', '.join(of['absent'])}" * bool(of["absent"]) for name, of in leaks["coverage"].items()
-    }
-    compared = ", ".join(
-        f"{name} ({of['items']:,} of {of['of']:,} items{absent[name]})" for name, of in leaks["coverage"].items()
-    )
     return {
         "title": "Leaks: rows that hold a benchmark",
         "caption": f"% of the rows of a source; n = {whole['rows']:,} rows, {whole['removed']:,} removed; compared "
-        f"with {compared}; several signals may remove one row",
+        f"with {leaks['compared_with']}; several signals may remove one row",
         "height_inches": 1.4 + 0.55 * len(sources),
         "total": {key: whole[key] for key in kept},
         "by_source": sources,

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from artefacts import Refusal, StrictModel, code_key, command_line, read_json, read_yaml, write_json
-from dataset_scripts import collect, dedup, kinds, leaks, mixture_file, recheck, sources
+from dataset_scripts import collect, decontaminate, dedup, kinds, leaks, mixture_file, recheck, sources
 from dataset_scripts.engine import Engine, Processes
 from dataset_scripts.mixture_file import STAGES, MixtureHead, also_read
 from dataset_scripts.stage import Prepared, Rows, Stage, run_on_rows, run_on_stream
@@ -61,6 +61,7 @@ def build(
         teacher.remember()
         for stale in {p.name for p in folder.glob("[0-9][0-9]_*")} - {"01_sources", *named}:
             shutil.rmtree(folder / stale)  # of a stage that the file no longer names: not part of this mixture
+        recipe = _settled(recipe, folder, str(path))
         previous = _collect(recipe, folder, str(path))
         for name in named:
             if dry_run and name in asking:
@@ -76,6 +77,14 @@ def build(
     chosen = manifest(previous)["notes"]["rows_chosen"]
     print(f"{folder}: {chosen} rows carry an AlchemistPrompt; look: make peek MIXTURE={recipe.name}")
     return folder
+
+
+def _settled(recipe: MixtureHead, folder: Path, where: str) -> MixtureHead:
+    """The mixture file with what depends on the machine decided, as it was when the mixture was first built."""
+    asked = getattr(recipe, leaks.STAGE)
+    if asked is None:
+        return recipe
+    return recipe.model_copy(update={leaks.STAGE: decontaminate.settled(asked, folder / "embedding.json", where)})
 
 
 def _collect(recipe: MixtureHead, folder: Path, where: str) -> Path:

@@ -183,7 +183,6 @@ def model_versions() -> list[str]:
         ) from None
 
 
-@functools.cache
 def why_absent(model: str, revision: str) -> str | None:
     """Why a model cannot be had here: its library is not installed, or the Hub does not answer; None where it can.
 
@@ -192,13 +191,8 @@ def why_absent(model: str, revision: str) -> str | None:
     try:
         model_versions()
     except Refusal:
-        why = "sentence-transformers is not installed"
-    else:
-        if Path(model).is_dir() or _hub_gives(model, revision):
-            return None
-        why = "the Hub does not answer"
-    print(f"warning: {model}@{revision}: {why}; code is compared by TF-IDF in its place.", file=sys.stderr)
-    return why
+        return "sentence-transformers is not installed"
+    return None if Path(model).is_dir() or _hub_gives(model, revision) else "the Hub does not answer"
 
 
 def _hub_gives(model: str, revision: str) -> bool:

@@ -13,6 +13,7 @@ A short solution resembles much that was never copied, and so does a short promp
 row's evidence is kept in the facts; its text is not. The curves behind the thresholds: docs/decontamination.md.
 """
 
+import sys
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -21,7 +22,7 @@ from typing import Annotated, Any, Literal
 import pyarrow as pa
 from pydantic import Field, PositiveInt
 
-from artefacts import Refusal, StrictModel, hash_of
+from artefacts import Refusal, StrictModel, hash_of, read_json, write_json
 from dataset_scripts import code_cosine, contamination, references
 from dataset_scripts.contamination import Bounds, Evidence, Index
 from dataset_scripts.stage import Prepared, ReadColumns
@@ -36,7 +37,6 @@ EVIDENCE = pa.struct(
         "signal": pa.string(),
         "part": pa.string(),
         "reference": pa.string(),  # `Reference.key`: its text is in benchmark_items.parquet (`leaks`)
-        "problems": pa.list_(pa.string()),  # what the names stand for: `humaneval/5`
         "names": pa.list_(pa.string()),  # benchmark/item of everybody who has this text
         "score": pa.float64(),
         "size": pa.int64(),
@@ -82,7 +82,7 @@ class Config(StrictModel):
     ngram_tokens: Annotated[int, Field(ge=3)]  # N; signs do not count
     embedding: Literal["tfidf"] | Model = "tfidf"
     # of a function that other code of its block surrounds: a block has several, which may resemble something by chance
-    min_function_cosine: Share = 0.975
+    min_function_cosine: Share
     alone: Thresholds
     agreeing: Thresholds | None = None  # without it, signals that agree prove no more than one
     together: Thresholds
@@ -91,6 +91,20 @@ class Config(StrictModel):
     def rules(self) -> dict[str, Thresholds]:
         """The rules that the mixture states, by name, in the order of RULES."""
         return {name: thresholds for name in RULES if (thresholds := getattr(self, name)) is not None}
+
+
+class InPlace(StrictModel):
+    """TF-IDF in place of the model that a mixture names, as that could not be had when it was first asked for."""
+
+    model: str
+    revision: str
+    why: str
+
+
+class Settled(Config):
+    """A configuration whose embedding is decided: see `settled`."""
+
+    embedding: Literal["tfidf"] | Model | InPlace = "tfidf"
 
 
 def is_found(evidence: Evidence, thresholds: Thresholds, slack: float = 0.0) -> bool:
@@ -172,7 +186,8 @@ def inputs(config: Config, where: str) -> list[str]:
     Raises:
         Refusal: a benchmark cannot be loaded, or one of the packages is not installed.
     """
-    packages = [] if (model := chosen(config, where)[0]) is None else [*model, *code_cosine.model_versions()]
+    model, _ = chosen(config, where)
+    packages = [] if model is None else [*model, *code_cosine.model_versions()]
     coverage = references.coverage(config.benchmarks, folder_of(config), where)
     return [*packages, hash_of(coverage), references.digest(load(config, where))]
 
@@ -195,6 +210,33 @@ def prepare(config: Config, rows: ReadColumns, seed: int, where: str) -> Prepare
     return Prepared({"index": index, "config": config}, notes)
 
 
+def settled(config: Config, record: Path, where: str) -> Settled:
+    """The configuration with its embedding decided: whether a model could be had is asked once and kept in `record`.
+
+    So a build goes on with what it began with, whether or not the Hub answers that day; another model is asked anew.
+
+    Raises:
+        Refusal: see `chosen`.
+    """
+    asked = config.embedding
+    if asked == "tfidf" or asked.otherwise is None:
+        return Settled(**config.model_dump())
+    model, name = chosen(config, where)
+    noted = read_json(record)
+    if noted is None or noted["asked"] != name:
+        noted = {"asked": name, "why_absent": code_cosine.why_absent(*model)}
+        write_json(record, noted)
+    if why := noted["why_absent"]:
+        print(
+            f"warning: {name}: {why}; code is compared by TF-IDF in its place (delete {record} to ask again).",
+            file=sys.stderr,
+        )
+        decided = InPlace(model=model[0], revision=model[1], why=why)
+    else:
+        decided = asked.model_copy(update={"otherwise": None})
+    return Settled(**config.model_dump() | {"embedding": decided})
+
+
 def chosen(config: Config, where: str) -> tuple[tuple[str, str] | None, str]:
     """Model and revision (the digest of a folder), None for TF-IDF; and what the result says of it.
 
@@ -204,6 +246,8 @@ def chosen(config: Config, where: str) -> tuple[tuple[str, str] | None, str]:
     asked = config.embedding
     if asked == "tfidf":
         return None, code_cosine.TfidfIndex.name
+    if isinstance(asked, InPlace):
+        return None, f"{code_cosine.TfidfIndex.name}, in place of {asked.model}@{asked.revision} ({asked.why})"
     if Path(asked.model).is_dir() is (asked.revision is not None):
         raise Refusal(
             f"{where}: 04_decontaminate.embedding: {asked.model} is "
@@ -211,8 +255,6 @@ def chosen(config: Config, where: str) -> tuple[tuple[str, str] | None, str]:
                else "no folder here, so it is a model of the Hub; state the revision, 40 hex digits of a commit.")
         )  # fmt: skip
     model = (asked.model, asked.revision or code_cosine.folder_digest(Path(asked.model)))
-    if asked.otherwise and (why := code_cosine.why_absent(*model)):
-        return None, f"{code_cosine.TfidfIndex.name}, in place of {model[0]}@{model[1]} ({why})"
     return model, f"{model[0]}@{model[1]}"
 
 
@@ -289,7 +331,6 @@ def described(evidence: Evidence, index: Index, decides: str | None) -> dict[str
         "signal": evidence.signal,
         "part": reference.part,
         "reference": reference.key,
-        "problems": list(reference.problems),
         "names": ["/".join(name) for name in reference.names],
         "score": round(evidence.score, 4),
         "size": evidence.size,

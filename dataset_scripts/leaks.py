@@ -25,7 +25,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
-from artefacts import Refusal, command_line, read_json, write_bytes, write_json
+from artefacts import Refusal, code_key, command_line, read_json, write_bytes, write_json
 from dataset_scripts import decontaminate, references
 from dataset_scripts.secrets import holds_credential
 from dataset_scripts.stage_files import manifest, parquet_bytes
@@ -36,14 +36,13 @@ SIGNALS = ("ngram", "cosine", "tree")
 PAPER_REMOVED_SHARE = 0.06  # AlchemistCoder, arXiv 2405.19265: about 6 %, thresholds unpublished
 MOST_CHARS = 1200  # of a text on the screen
 MOST_NAMES = 4  # of those who have one text
+PINS = ("pyarrow",)
 ITEMS = "benchmark_items.parquet"
 ITEM = pa.schema(
     [
         ("key", pa.string()),  # `reference` of the evidence
         ("names", pa.list_(pa.string())),  # benchmark/item of everybody who has this text
-        ("problems", pa.list_(pa.string())),
         ("part", pa.string()),
-        ("language", pa.string()),
         ("text", pa.string()),  # as the benchmark says it: what N-grams compare
         ("program", pa.string()),  # with its signature: what cosine and trees compare
     ]
@@ -108,11 +107,10 @@ def table(folder: Path) -> dict[str, Any]:
     for row in found:
         by_source[row["source"]].append(row)
     return {
-        "digest": manifest(folder)["digest"],
         "rule": notes["config"],
         "embedding": notes["embedding"],
         "problems": notes["problems"],
-        "coverage": notes["coverage"],
+        "compared_with": compared_with(coverage(folder.parent)),
         "paper_removed_share": PAPER_REMOVED_SHARE,
         "total": count(found),
         "by_source": {source: count(some) for source, some in sorted(by_source.items())},
@@ -139,7 +137,7 @@ def markdown(leaks: dict[str, Any]) -> str:
         [
             *lines,
             "",
-            f"Compared with {compared_with(leaks['coverage'])}; code by {leaks['embedding']}. A row may be removed by "
+            f"Compared with {leaks['compared_with']}; code by {leaks['embedding']}. A row may be removed by "
             "several signals. The AlchemistCoder paper removes about "
             f"{100 * leaks['paper_removed_share']:.0f} % of its rows.",
             "",
@@ -148,8 +146,18 @@ def markdown(leaks: dict[str, Any]) -> str:
 
 
 def coverage(build: Path) -> dict[str, dict[str, Any]]:
-    """What the rows of a built mixture were compared with: see `references.coverage`."""
-    return manifest(build / STAGE)["notes"]["coverage"]
+    """What the rows of a built mixture were compared with: see `references.coverage`.
+
+    Raises:
+        Refusal: an earlier version of this repository built it, which did not note that.
+    """
+    notes = manifest(build / STAGE)["notes"]
+    if "coverage" not in notes:
+        raise Refusal(
+            f"{build / STAGE} was built by an earlier version of this repository; run `make mixture "
+            f"MIXTURE={build.name}` again (answers of teachers are kept)."
+        )
+    return notes["coverage"]
 
 
 def compared_with(coverage: dict[str, dict[str, Any]]) -> str:
@@ -175,10 +183,11 @@ def write(folder: Path) -> None:
     Raises:
         Refusal: a benchmark cannot be loaded any more.
     """
-    written = (read_json(folder / "leaks.json") or {}).get("digest")
-    if written == manifest(folder)["digest"] and (folder / ITEMS).is_file():
+    decontaminated = manifest(folder.parent / STAGE)
+    key = code_key(["dataset_scripts.leaks"], decontaminated["notes"], PINS, [manifest(folder)["digest"]])
+    if (read_json(folder / "leaks.json") or {}).get("key") == key and (folder / ITEMS).is_file():
         return
-    found = table(folder)
+    found = {"key": key, **table(folder)}
     referred = {piece["reference"] for row in rows(folder) for piece in row["evidence"]}
     known = _known_references(folder.parent) if referred else []
     items = [

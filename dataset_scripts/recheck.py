@@ -49,7 +49,7 @@ class Settings(StrictModel):
 
     dedup: dedup.Config | None
     clean: clean.Config | None
-    decontaminate: decontaminate.Config | None
+    decontaminate: decontaminate.Settled | None
 
 
 def check(named: list[str], where: str) -> None:

@@ -52,7 +52,8 @@ _ALONE = {
 _AGREEING = _ALONE | {"min_share": 0.7, "min_cosine": 0.8, "max_tree_distance": 0.1, "min_tree_nodes": 15}
 _BOTH = {"min_share": 0.5, "min_cosine": 0.7, "min_code_tokens": 15, "max_tree_distance": 0.2, "min_tree_nodes": 15}
 DECONTAMINATE = {
-    "benchmarks": ["humaneval"], "ngram_tokens": 5, "alone": _ALONE, "agreeing": _AGREEING, "together": _BOTH
+    "benchmarks": ["humaneval"], "ngram_tokens": 5, "min_function_cosine": 0.975,
+    "alone": _ALONE, "agreeing": _AGREEING, "together": _BOTH
 }  # fmt: skip
 
 

@@ -103,17 +103,35 @@ def test_a_model_is_pinned_by_a_revision_or_by_its_folder(monkeypatch, tmp_path,
     [("numpy", "the Hub does not answer"), ("packages-of-nobody", "sentence-transformers is not installed")],
 )
 def test_where_a_model_cannot_be_had_the_mixture_may_name_tfidf_and_the_result_says_so(
-    monkeypatch, capsys, package, why
+    monkeypatch, tmp_path, capsys, package, why
 ):
     monkeypatch.setattr(code_cosine, "MODEL_PACKAGES", (package,))
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(decontaminate, "_INDICES", {})
-    code_cosine.why_absent.cache_clear()
-    prepared = decontaminate.prepare(config(embedding=MODEL | {"otherwise": "tfidf"}), None, 0, "toy.yaml")
+    asked, record = config(embedding=MODEL | {"otherwise": "tfidf"}), tmp_path / "toy" / "embedding.json"
+    settled = decontaminate.settled(asked, record, "toy.yaml")
+    prepared = decontaminate.prepare(settled, None, 0, "toy.yaml")
     assert isinstance(prepared.arguments["index"].cosine, code_cosine.TfidfIndex)
     assert prepared.notes["embedding"].endswith(f"in place of team/code-model@{'0' * 40} ({why})")
     assert capsys.readouterr().err.count(why) == 1
-    code_cosine.why_absent.cache_clear()
+
+
+@pytest.mark.parametrize("why", [None, "the Hub does not answer"])
+def test_whether_a_model_can_be_had_is_asked_once_so_that_a_build_goes_on_with_what_it_began_with(
+    monkeypatch, tmp_path, letters, why
+):
+    asked, record = config(embedding=MODEL | {"otherwise": "tfidf"}), tmp_path / "toy" / "embedding.json"
+    monkeypatch.setattr(code_cosine, "why_absent", lambda *_: why)
+    first = decontaminate.inputs(decontaminate.settled(asked, record, "toy.yaml"), "toy.yaml")
+    monkeypatch.setattr(code_cosine, "why_absent", lambda *_: None if why else "the Hub does not answer")
+    again = decontaminate.settled(asked, record, "toy.yaml")
+    assert decontaminate.inputs(again, "toy.yaml") == first and isinstance(again.embedding, decontaminate.Model) is (
+        not why
+    )
+    other = config(embedding=MODEL | {"otherwise": "tfidf", "revision": "1" * 40})
+    assert isinstance(decontaminate.settled(other, record, "toy.yaml").embedding, decontaminate.Model) is bool(why)
+    record.unlink()
+    assert decontaminate.inputs(decontaminate.settled(asked, record, "toy.yaml"), "toy.yaml") != first
 
 
 def _saved(path, vectors, made_by=f"numpy=={np.__version__}"):

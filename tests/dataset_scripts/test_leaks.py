@@ -1,15 +1,16 @@
 """What decontamination found in a built mixture, and who may see it."""
 
 import json
+import shutil
 
 import pytest
 
-from artefacts import Refusal, read_json
+from artefacts import Refusal, read_json, write_json
 from dataset_scripts import build as builder
 from dataset_scripts import leaks, references
 from dataset_scripts.stage_files import manifest, read_rows
 from evaluation import benchmarks
-from tests.conftest import DECONTAMINATE, code_rows
+from tests.conftest import DECONTAMINATE, code_rows, run_module
 
 
 @pytest.fixture(scope="module")
@@ -100,3 +101,15 @@ def test_the_manifest_says_what_was_compared(leaky):
     notes = manifest(leaky / "04_decontaminate")["notes"]
     assert notes["config"]["alone"]["min_share"] == 0.85 and notes["references"] > 400
     assert "humaneval/HumanEval/23 solution" in notes["looked_for_as_a_whole"]
+
+
+@pytest.mark.parametrize("command", ["leaks", "why"])
+def test_a_mixture_of_an_earlier_version_is_one_sentence(leaky, tmp_path, command):
+    build = shutil.copytree(leaky, tmp_path / "leaky")
+    noted = read_json(build / "04_decontaminate" / "manifest.json")
+    del noted["notes"]["coverage"]
+    write_json(build / "04_decontaminate" / "manifest.json", noted)
+    (row_id, *_) = read_rows(build / "09_mixture")["id"].to_pylist()
+    done = run_module(f"dataset_scripts.{command}", str(build), *([row_id] if command == "why" else []))
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
+    assert "built by an earlier version of this repository; run `make mixture MIXTURE=leaky` again" in done.stderr

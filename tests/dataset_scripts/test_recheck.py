@@ -23,7 +23,7 @@ from tests.dataset_scripts.test_teacher import ROWS, build, server  # noqa: F401
 SETTINGS = recheck.Settings(
     dedup=dedup.Config(near_duplicate_similarity=0.7),
     clean=clean.Config(min_response_chars=40, detectors=["refusal", "undefined_names", "no_asked_function"]),
-    decontaminate=decontaminate.Config(**DECONTAMINATE),
+    decontaminate=decontaminate.Settled(**DECONTAMINATE),
 )
 LEAK = humaneval.load()[0]
 KEY = "ghp_" + "0aB1cD2eF3gH4iJ5kL6mN7oP8qR9sT0uV1wX"
