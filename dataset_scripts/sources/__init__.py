@@ -67,7 +67,7 @@ class Source:
         checks: the checks of 03_clean that make sense here; prose answers hold no code, bare code has no fence.
         revision: 40-hex commit of the Hub that is read; None while nobody has pinned it (`make pin-sources`).
         notes: what a reader of the manifest must know (a stand-in tokenizer, a prefix instead of a sample).
-        about: what a row is; `load` takes it from the module's docstring.
+        about: what a row is; where it is empty, `load` takes it from the module's docstring.
     """
 
     licence: str
@@ -107,4 +107,4 @@ def load(name: str, where: str, options: Mapping[str, Any] | None = None) -> Sou
         raise Refusal(f"{entry}: unknown key '{next(iter(options))}'; this source has no options.")
     else:
         source = module.SOURCE
-    return replace(source, about=" ".join((module.__doc__ or "").split("\n\n")[0].split()))
+    return replace(source, about=source.about or " ".join((module.__doc__ or "").split("\n\n")[0].split()))

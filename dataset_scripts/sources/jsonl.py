@@ -55,6 +55,7 @@ class Options(StrictModel):
     licence: str  # SPDX id; nobody but the user knows
     generator: str  # `human`, or the model that wrote the responses
     columns: Columns | None = None  # null: detected
+    about: str = ""  # what a row is, for the card and the report; empty: the names of the files
 
 
 def source(options: Options) -> Source:
@@ -82,6 +83,7 @@ def source(options: Options) -> Source:
         find_revision=lambda: find_revision(options.files),
         read=lambda revision, sample_rows, seed: sample(raw_rows(), sample_rows, seed),
         pair=pair,
+        about=options.about or f"Rows of a user's own files: {', '.join(Path(name).name for name in options.files)}.",
     )
 
 

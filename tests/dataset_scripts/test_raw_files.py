@@ -131,6 +131,7 @@ def named_files(tmp_path, *names):
 def test_own_files_stand_side_by_side_under_their_names(tmp_path, mixture_file):
     one, two = named_files(tmp_path, "exercises", "reviews")
     one, two = one | {"checks": []}, two | {"sample_rows": 2}
+    one["options"]["about"] = "Exercises of a course, solved by its teacher."
     folder = build.build(mixture_file(_01_sources=[one, two], **PLAIN), tmp_path / "build", workers=1)
     counts = read_json(folder / "09_mixture/ledger.json")["by_source"]
     assert {name: part["kept"] for name, part in counts.items()} == {"exercises": 3, "reviews": 2}
@@ -142,10 +143,9 @@ def test_own_files_stand_side_by_side_under_their_names(tmp_path, mixture_file):
     release = read_json(packed / "release.json")
     assert {"exercises", "reviews"} <= {config["name"] for config in release["configs"]}
     assert release["settings"]["01_sources"]["reviews"]["sample_rows"] == 2
-    assert (
-        "Alpaca (instruction, input, output), ShareGPT (conversations) or messages.\n\n3 rows from"
-        in (packed / "README.md").read_text()
-    )
+    card = (packed / "README.md").read_text()
+    assert "Exercises of a course, solved by its teacher.\n\n3 rows from" in card
+    assert "Rows of a user's own files: reviews.jsonl.\n\n2 rows from" in card
 
 
 @pytest.mark.parametrize(
