@@ -125,7 +125,7 @@ ledger: install ## rows in, kept and rejected by reason, per stage and source of
 	@$(PY) -m dataset_scripts.ledger $(BUILD)/$(MIXTURE)
 
 leaks: install ## what decontamination found in the built MIXTURE: the table; SHOW=5: rows beside the benchmark
-	@$(PY) -m dataset_scripts.leaks $(BUILD)/$(MIXTURE) $(if $(SHOW),--removed $(SHOW) --borderline $(SHOW))
+	@$(PY) -m dataset_scripts.leaks $(BUILD)/$(MIXTURE) $(if $(SHOW),--show $(SHOW))
 
 why: install ## the life of one row of the built MIXTURE: ID=... (the beginning of an id is enough)
 	@$(PY) -m dataset_scripts.why $(BUILD)/$(MIXTURE) "$(ID)"

@@ -74,8 +74,12 @@ def build(
         counted = kinds.write(previous)
     makes_rows = not set(recheck.MAKERS).isdisjoint(named)
     print(f"\n{kinds.table(counted)}\n" if makes_rows else f"{counted['tokens']:,} tokens by {counted['tokenizer']}")
-    chosen = manifest(previous)["notes"]["rows_chosen"]
-    print(f"{folder}: {chosen} rows carry an AlchemistPrompt; look: make peek MIXTURE={recipe.name}")
+    found = manifest(previous)["notes"]
+    chosen, wanted = found["rows_chosen"], found["rows_wanted"]
+    short = f" of {wanted} that alchemist_share asks for, as no more rows of their sources have one" * (
+        chosen < wanted
+    )
+    print(f"{folder}: {chosen} rows carry an AlchemistPrompt{short}; look: make peek MIXTURE={recipe.name}")
     return folder
 
 

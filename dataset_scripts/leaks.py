@@ -5,8 +5,8 @@ writes  leaks.json, leaks.md, borderline.jsonl and benchmark_items.parquet there
         the command line
 
     python -m dataset_scripts.leaks build/demo                   # the table
-    python -m dataset_scripts.leaks build/demo --removed 5       # five removed rows beside what they hold
-    python -m dataset_scripts.leaks build/demo --borderline 5    # five rows whose fate hangs on a tenth of a threshold
+    python -m dataset_scripts.leaks build/demo --show 5          # and five removed rows beside what they hold, five
+                                                                 # whose fate hangs on a tenth of a threshold
 
 `leaks.md` is the table as the dataset card shows it; borderline.jsonl has a line per borderline row, removed or not:
 its id, source and evidence, never its text. The rows that the project made (07_recheck) are counted apart.
@@ -283,11 +283,11 @@ def texts(stage: Path, ids: set[str]) -> dict[str, dict[str, str]]:
     return {row["id"]: row for row in found.to_pylist()}
 
 
-def told(stage: Path, removed: int, borderline: int) -> Iterator[str]:
-    """The table of a finished stage, then so many removed and borderline rows side by side."""
-    yield markdown(table(stage)) if removed or borderline else markdown(table(stage)).rstrip("\n")
-    chosen = [row for row in rows(stage) if row["removed"]][:removed]
-    chosen += [row for row in rows(stage) if row["borderline"]][:borderline]
+def told(stage: Path, show: int) -> Iterator[str]:
+    """The table of a finished stage, then so many removed and as many borderline rows side by side."""
+    yield markdown(table(stage)) if show else markdown(table(stage)).rstrip("\n")
+    chosen = [row for row in rows(stage) if row["removed"]][:show]
+    chosen += [row for row in rows(stage) if row["borderline"]][:show]
     text_of = texts(stage, {row["id"] for row in chosen})
     known = benchmark_items(stage) if chosen else {}
     yield from (side_by_side(row, text_of[row["id"]], known) for row in chosen)
@@ -297,14 +297,14 @@ def told(stage: Path, removed: int, borderline: int) -> Iterator[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m dataset_scripts.leaks", description=__doc__.split("\n\n")[0])
     parser.add_argument("build", type=Path, help="folder of a built mixture, e.g. build/demo")
-    parser.add_argument("--removed", type=int, default=0, metavar="N", help="show N removed rows, side by side")
-    parser.add_argument("--borderline", type=int, default=0, metavar="N", help="show N borderline rows likewise")
+    parser.add_argument("--show", type=int, default=0, metavar="N", help="of removed rows, and of borderline ones, N "
+                        "each beside the benchmark's text")  # fmt: skip
     arguments = parser.parse_args()
-    print("\n".join(told(arguments.build / STAGE, arguments.removed, arguments.borderline)))
+    print("\n".join(told(arguments.build / STAGE, arguments.show)))
     for stage in (arguments.build / name for name in STAGES[1:]):
         if (stage / "leaks.json").is_file():
             print(f"\nNew rows ({stage.name}):\n")
-            print("\n".join(told(stage, arguments.removed, arguments.borderline)))
+            print("\n".join(told(stage, arguments.show)))
 
 
 if __name__ == "__main__":

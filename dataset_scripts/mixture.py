@@ -203,7 +203,8 @@ def prepare(config: Config, rows: Rows, seed: int, where: str) -> Prepared:
         chosen = controls.shuffled(chosen, seed)
     elif config.prompt == "placebo":
         chosen = {i: controls.placebo(prompt, random.Random(f"{seed}:{i}")) for i, prompt in chosen.items()}
-    notes = {"rows_with_a_prompt": len(prompts), "rows_chosen": len(chosen), **held_out}
+    wanted = round(config.alchemist_share * len(table))
+    notes = {"rows_with_a_prompt": len(prompts), "rows_wanted": wanted, "rows_chosen": len(chosen), **held_out}
     return Prepared({"config": config, "chosen": chosen, "test": test}, notes)
 
 

@@ -166,23 +166,29 @@ def told(folder: Path, row_id: str) -> Iterator[str]:
             yield f"  ... and {len(made) - MOST_NAMED} more children"
             break
         yield f"  child {child}  {task}, {stage}: {'kept' if reason is None else 'rejected: ' + reason}"
+    yield from _texts(said)
+    if twin := said[-1].facts.get("twin"):
+        yield f"\n  the row {twin} was kept in its place"
+        yield from _texts(life(folder, twin))
+    yield ""
+    yield verdict(folder, said, made)
+
+
+def _texts(said: list[Said]) -> Iterator[str]:
+    """What a row says, or why nobody may see it."""
     if said[-1].reason in WITHHELD:
         yield f"  (text withheld: rejected as {said[-1].reason})"
     elif holds_credential(*(text for s in said for text in map(s.row.get, _TEXTS))):
         yield "  (text withheld: it holds a credential)"
     else:
-        prompt = next((s.row["alchemist_prompt"] for s in reversed(said) if s.row["alchemist_prompt"]), None)
-        for name, text in {
-            "AlchemistPrompt": prompt, "instruction": row["instruction"], "response": row["response"],
-        }.items():  # fmt: skip
+        for name in _TEXTS:
+            text = next((s.row[name] for s in reversed(said) if s.row[name]), None)
             if text:
-                yield f"  {name}"
+                yield f"  {name.replace('alchemist_prompt', 'AlchemistPrompt')}"
                 shown = text if len(text) <= MOST_CHARS else f"{text[:MOST_CHARS]} [... {len(text) - MOST_CHARS} more]"
                 yield textwrap.indent(shown, "    ")
         if said[-1].reason in REDACTED_REASONS:
             yield "  (the text stands in the stages before; it is neither published nor taught from)"
-    yield ""
-    yield verdict(folder, said, made)
 
 
 @command_line

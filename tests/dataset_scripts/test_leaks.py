@@ -63,7 +63,7 @@ def test_hits_are_shown_beside_the_benchmark_and_redacted_in_the_artefact(leaky,
         monkeypatch.setattr("sys.argv", ["leaks", *arguments])
         return leaks.main(), capsys.readouterr()
 
-    code, shown = said(str(leaky), "--removed", "1")
+    code, shown = said(str(leaky), "--show", "1")
     assert code == 0 and "humaneval/HumanEval/0 prompt: ngram 1.000" in shown.out and "«" in shown.out
     assert "has_close_elements" in shown.out
     rejected = read_rows(leaky / "04_decontaminate", "rejected").to_pylist()
@@ -81,7 +81,7 @@ def test_the_texts_of_hits_are_kept_and_of_no_other_item_so_that_no_benchmark_is
     referred = {piece["reference"] for row in facts for piece in row["evidence"]}
     assert set(items) == referred and 6 <= len(items) < 100
     monkeypatch.setattr(benchmarks, "load", lambda *_, **__: pytest.fail("a benchmark was loaded"))
-    assert "has_close_elements" in "\n".join(leaks.told(leaky / "04_decontaminate", 1, 0))
+    assert "has_close_elements" in "\n".join(leaks.told(leaky / "04_decontaminate", 1))
     (leaky / "04_decontaminate" / leaks.ITEMS).rename(leaky / "away")
     with pytest.raises(Refusal, match="benchmark_items.parquet is missing; run `make mixture"):
         leaks.benchmark_items(leaky / "04_decontaminate")

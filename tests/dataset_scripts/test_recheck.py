@@ -245,7 +245,7 @@ def test_leaks_why_and_card_know_what_was_rejected(build, server, capsys, monkey
     found = read_json(folder / "07_recheck/leaks.json")
     assert found["by_source"].keys() == {"evolcode"} and found["total"]["removed"] == 1
     assert read_json(folder / "04_decontaminate/leaks.json")["total"]["removed"] == 0
-    monkeypatch.setattr("sys.argv", ["leaks", str(folder), "--removed", "1"])
+    monkeypatch.setattr("sys.argv", ["leaks", str(folder), "--show", "1"])
     capsys.readouterr()
     assert leaks.main() == 0
     shown = capsys.readouterr().out

@@ -44,6 +44,14 @@ def test_every_row_is_accounted_for(toy_source, mixture_file, tmp_path):
     assert sorted(read_rows(folder / "03_clean", "rejected")["instruction"].to_pylist()) == ["Broken.", "Short."]
 
 
+def test_a_share_of_prompts_that_cannot_be_met_is_said(toy_source, mixture_file, tmp_path, capsys):
+    prose = [(f"Tell me about {n}.", f"The number {n} comes right behind {n - 1}, as you know.") for n in range(20)]
+    toy_source([*prose, *code_rows(1)])
+    share = {"_03_clean": None, "_09_mixture": {"alchemist_share": 0.2, "mode": "add"}}
+    builder.build(mixture_file(**share), tmp_path / "build", workers=1)
+    assert "1 rows carry an AlchemistPrompt of 4 that alchemist_share asks for, as no more" in capsys.readouterr().out
+
+
 def test_a_contaminated_row_leaves_no_text_behind(toy_source, mixture_file, tmp_path):
     from evaluation.benchmarks import humaneval
 

@@ -50,6 +50,17 @@ def test_a_contaminated_row_names_the_benchmark_item(built):
     assert "HumanEval/0" in told and "neither published nor taught from" in told
 
 
+def test_a_near_duplicate_is_shown_beside_the_row_that_was_kept(toy_source, mixture_file, tmp_path):
+    words = " ".join(f"word{n}" for n in range(60))
+    toy_source([*code_rows(12), ("Say it.", f"{words} first"), ("Say it.", f"{words} second")])
+    settings = {"_02_dedup": {"near_duplicate_similarity": 0.7}, "_03_clean": None}
+    folder = builder.build(mixture_file(**settings), tmp_path / "build", workers=1)
+    kept = id_of(folder, "02_dedup", instruction="Say it.")
+    told = "\n".join(why.told(folder, id_of(folder, "02_dedup", "rejected", reason="near_duplicate")))
+    first, _, second = told.partition(f"the row {kept} was kept in its place")
+    assert "word59" in first and "word59" in second and first[-200:] != second[-200:]
+
+
 def test_no_text_with_a_credential_is_shown_whatever_it_was_rejected_for(toy_source, mixture_file, tmp_path):
     leak, key = humaneval.load()[0], "AKIA" + "QWERTZUIOPASDFGH"
     copied = f"```python\nkey = '{key}'\n{leak.prompt}{leak.solution}\n```"
@@ -94,7 +105,7 @@ def test_what_no_row_is_called_is_refused(built):
 def test_leaks_of_a_mixture_without_any_are_an_empty_table(toy_source, mixture_file, tmp_path):
     toy_source(code_rows(12))
     folder = builder.build(mixture_file(), tmp_path / "build", workers=1)
-    done = run_module("dataset_scripts.leaks", str(folder), "--removed", "3")
+    done = run_module("dataset_scripts.leaks", str(folder), "--show", "3")
     assert done.returncode == 0, done.stderr
     assert "| toy | 12 | 0" in done.stdout
 
