@@ -55,7 +55,7 @@ def harmony(digest: str) -> dict[str, Any]:
 
 
 def ablation() -> dict[str, Any]:
-    """What recipes/ablate.py leaves of a grid of five cells, one of them failed."""
+    """What recipes/ablation_table.py leaves of a grid of five cells, one of them failed."""
 
     def cell(name: str, mean: float, difference: float | None, **settings: Any) -> dict[str, Any]:
         seeds = [{"seed": n, "pass_at_1": mean} for n in (0, 1)]

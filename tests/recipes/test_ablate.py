@@ -11,6 +11,7 @@ from artefacts import ROOT, Refusal, read_json, read_mapping, read_yaml, write_b
 from dataset_scripts import mixture
 from evaluation import compare
 from recipes import ablate
+from recipes.ablation_cells import Runner
 from recipes.grid import Grid, mixture_of, read_grid, recipe_of
 from tests.conftest import code_rows
 from tests.recipes.conftest import DEMO
@@ -133,7 +134,7 @@ class Commands:
 
 def ablated(path: Path, commands: Commands, build: Path):
     """Run all cells as `main` does; returns result.json."""
-    runner = ablate.Runner(path, build, commands)
+    runner = Runner(path, build, commands)
     return ablate.run_all(runner)
 
 
@@ -232,7 +233,7 @@ def test_a_base_mixture_that_would_still_ask_is_refused(grid_file, tmp_path, cha
 
 
 def test_the_plan_counts_runs_tokens_and_hours_and_runs_nothing(grid_file, tmp_path):
-    runner = ablate.Runner(grid_file(), tmp_path / "build", call=None)
+    runner = Runner(grid_file(), tmp_path / "build", call=None)
     said = ablate.planned(runner)
     assert "half                        2        8,000" in said and "requests    none" in said
     assert not runner.folder.exists()
@@ -241,7 +242,7 @@ def test_the_plan_counts_runs_tokens_and_hours_and_runs_nothing(grid_file, tmp_p
 def test_the_plan_names_what_is_not_there_yet_and_how_to_make_it(grid_file, tmp_path):
     scores = str(tmp_path / "build/toy/cpd.parquet")
     by_cpd = {"select": "source_gap", "cpd_scores": scores}
-    runner = ablate.Runner(grid_file(cells={"none": {}, "gap": {"mixture": by_cpd}}), tmp_path / "build")
+    runner = Runner(grid_file(cells={"none": {}, "gap": {"mixture": by_cpd}}), tmp_path / "build")
     said = ablate.planned(runner)
     assert f"first       {tmp_path}/build/toy is not built: run `make mixture MIXTURE=toy`" in said
     assert f"{scores}, which gap read, is not there: run `python -m dataset_scripts.cpd {tmp_path}/build/toy" in said
@@ -251,7 +252,7 @@ def test_the_plan_names_what_is_not_there_yet_and_how_to_make_it(grid_file, tmp_
 
 
 def test_a_command_that_fails_says_its_last_line_and_the_log_holds_the_rest(grid_file, tmp_path):
-    runner = ablate.Runner(grid_file(), tmp_path / "build")
+    runner = Runner(grid_file(), tmp_path / "build")
     with pytest.raises(Refusal, match=r"evaluation.compare failed \(.*log.txt\): compare: nowhere.*: no result of an"):
         runner.call("evaluation.compare", "nowhere", "nowhere")
     assert "-m evaluation.compare nowhere nowhere" in (runner.folder / "log.txt").read_text()

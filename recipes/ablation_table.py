@@ -1,0 +1,115 @@
+"""What a grid says so far: its cells compared with the baseline, as result.json and as a table.
+
+reads   the records of finished cells (`ablation_cells`)
+writes  build/ablations/<grid>/: compared/, result.json, table.md
+
+result.json: grid, benchmark, version, protocol, limit, recipe, base, train_tokens, seeds, baseline, failed (cell ->
+sentence), and `cells`, a list in the order of the grid, each with
+    name, settings       what differs from the base mixture (`untrained`: the base model as it is)
+    seeds                a list of {seed, pass_at_1, tokens, loss_last}, one a run
+    scores               task -> share of its samples that pass, over all seeds
+    mean, standard_error pooled pass@1 and its error over tasks; seeds_standard_deviation of the runs' pass@1, or null
+    difference           to the baseline: {difference, low, high, p}, paired bootstrap over tasks; its own is null
+    held_out             source -> loss on the same held-out rows in every cell, see `recipes.held_out.compared`
+    rows_with_a_prompt   rows of the mixture that carry one; tokens: of all runs; seconds: of training and evaluating
+"""
+
+import statistics
+from collections.abc import Mapping
+from typing import Any
+
+from artefacts import hash_of, read_json, write_bytes, write_json
+from recipes import held_out
+from recipes.ablation_cells import Runner
+
+
+def report(runner: Runner, records: Mapping[str, dict[str, Any]], failed: Mapping[str, str]) -> dict[str, Any]:
+    """What is known of the grid so far, with differences to the baseline; also result.json and table.md."""
+    first = records.get(runner.grid.baseline)
+    cells = [_compared(runner, records[name], first) for name in runner.grid.cells if name in records]
+    pooled_result = next(iter(records.values()))["pooled"] if records else {}
+    described = {
+        "grid": runner.grid.name,
+        "file": str(runner.path),
+        "benchmark": pooled_result.get("benchmark"),
+        "version": pooled_result.get("version"),
+        "protocol": runner.grid.protocol,
+        "limit": runner.grid.limit,
+        "recipe": runner.grid.recipe,
+        "base": runner.base_model,
+        "train_tokens": runner.grid.train_tokens,
+        "seeds": runner.grid.seeds,
+        "baseline": runner.grid.baseline,
+        "cells": cells,
+        "failed": dict(failed),
+    }
+    write_json(runner.folder / "result.json", described)
+    write_bytes(runner.folder / "table.md", (table(described) + "\n").encode())
+    return described
+
+
+def _compared(runner: Runner, record: Mapping[str, Any], first: Mapping[str, Any] | None) -> dict[str, Any]:
+    """A cell of result.json; evaluation.compare counts, over the samples of all seeds of a task."""
+    against, folder = first or record, runner.folder / "compared"
+    out = folder / f"{record['name']}-{hash_of([record['key'], against['key']])[:12]}.json"
+    if not out.is_file():
+        for one in (record, against):
+            write_json(folder / f"{one['name']}.json", one["pooled"])
+        pair = [folder / f"{one['name']}.json" for one in (against, record)]
+        runner.call("evaluation.compare", *pair, "--out", out)
+    found, passes = read_json(out), [run["pass_at_1"] for run in record["seeds"]]
+    is_other = first is not None and first["name"] != record["name"]
+    return {
+        "name": record["name"],
+        "settings": record["settings"],
+        "seeds": record["seeds"],
+        "scores": found["second_by_task"],
+        "mean": found["second"],
+        "standard_error": found["second_standard_error"],
+        "seeds_standard_deviation": statistics.stdev(passes) if len(passes) > 1 else None,
+        "difference": {k: found[k] for k in ("difference", "low", "high", "p")} if is_other else None,
+        "held_out": _held_out(record, against if is_other else None),
+        "rows_with_a_prompt": record["rows_with_a_prompt"],
+        "tokens": record["tokens"],
+        "seconds": record["seconds"],
+    }
+
+
+def _held_out(record: Mapping[str, Any], against: Mapping[str, Any] | None) -> dict[str, dict[str, Any]]:
+    """`held_out.compared` of two cells' records; empty where one was not scored."""
+    some = [[{row["row_id"]: row for row in run} for run in one["held_out"]] for one in (record, against) if one]
+    return held_out.compared(some[0], some[1] if against else None) if all(some) else {}
+
+
+def table(result: Mapping[str, Any]) -> str:
+    """result.json as Markdown: a line a cell in points of pass@1, and a line a cell and source of held-out losses."""
+    lines = [
+        f"{result['grid']}: pass@1 on {result['benchmark']} {result['version'] or ''} (protocol {result['protocol']}"
+        f"{'' if result['limit'] is None else ', first ' + str(result['limit'])}), {result['recipe']}, "
+        f"{result['train_tokens']:,} tokens a run, seeds {', '.join(map(str, result['seeds']))}",
+        "",
+        f"| cell | pass@1 | difference to {result['baseline']}, 95 % | between seeds |",
+        "| --- | --- | --- | --- |",
+    ]
+    for cell in result["cells"]:
+        d = cell["difference"]
+        shown = f"{100 * d['difference']:+.1f} [{100 * d['low']:+.1f}, {100 * d['high']:+.1f}]" if d else "-"
+        spread = cell["seeds_standard_deviation"]
+        lines.append(
+            f"| {cell['name']} | {100 * cell['mean']:.1f} +- {100 * cell['standard_error']:.1f} | {shown} "
+            f"| {'-' if spread is None else f'{100 * spread:.1f}'} |"
+        )
+    lines += [f"| {name} | failed: {why} | | |" for name, why in result["failed"].items()]
+    if any(cell["held_out"] for cell in result["cells"]):
+        lines += [
+            "",
+            f"| cell | held-out rows | nats a token | difference to {result['baseline']}, 95 % | between seeds |",
+            "| --- | --- | --- | --- | --- |",
+        ]
+    for cell in result["cells"]:
+        for source, found in cell["held_out"].items():
+            rows, d, seeds = f"{found['rows']} of {source}", found["difference"], found["seeds"]
+            shown = f"{d['difference']:+.4f} [{d['low']:+.4f}, {d['high']:+.4f}]" if d else "-"
+            spread = f"{statistics.stdev(seeds):.4f}" if len(seeds) > 1 else "-"
+            lines.append(f"| {cell['name']} | {rows} | {found['loss']:.4f} | {shown} | {spread} |")
+    return "\n".join(lines)
