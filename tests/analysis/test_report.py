@@ -314,6 +314,38 @@ def test_a_person_can_search_filter_and_read_with_the_keyboard_alone(site):
 
 @pytest.mark.slow
 @pytest.mark.skipif(browser.MISSING is not None, reason=str(browser.MISSING))
+def test_a_duplicate_is_read_beside_the_row_that_was_kept_in_its_place(site, toy_mixture, tmp_path):
+    """With its text, lines marked, where the packed repository has it; else the kept row alone, and why."""
+    headings = "return [...document.querySelectorAll('#row-content h3')].map((one) => one.textContent)"
+    marked = "return [...document.querySelectorAll('#row-content mark')].map((one) => one.textContent)"
+    texts = "return [...document.querySelectorAll('#row-content pre')].map((one) => one.textContent)"
+    shutil.copytree(toy_mixture, tmp_path / "toy")  # and no packed repository beside it
+    unpacked = report.build(tmp_path / "toy", tmp_path / "report").parent
+    with browser.Browser() as page:
+        page.open(site / "rows.html", "reason=near_duplicate")
+        buttons = page.run("return [...document.querySelectorAll('#rows tbody button')].map((one) => one.dataset.id)")
+        rows = {row["id"]: row for row in report_rows.sample(Artefacts(toy_mixture))["rows"]}
+        (duplicate,) = [row_id for row_id in buttons if rows[row_id]["twin"]]
+        twin = rows[duplicate]["twin"]
+        page.run(f"document.querySelector('#rows button[data-id=\"{duplicate}\"]').click()")
+        assert page.run(headings)[:2] == ["This row, rejected", "The row that was kept"]
+        lines = ["Add 3. Add 3.", "def add_103(x):", "    return x + 103", "Add 3.", "def add_3(x):", "    return x + 3"]
+        assert page.run(marked) == lines  # and not the fences, which both have
+        ours, kept = page.run(texts)
+        assert ours.startswith("Add 3. Add 3.\n") and kept.startswith("Add 3.\n") and ours.count("```") == 2
+        page.run(f"document.querySelector('#row-content button[data-id=\"{twin}\"]').focus()")
+        page.type("\ue007")  # Enter
+        assert page.run("return document.getElementById('row-title').textContent") == f"{twin}: kept"
+        assert page.run(marked) == [] and page.run("return location.hash").endswith(f"row={twin}")
+        page.open(unpacked / "rows.html", f"row={duplicate}")
+        assert "withheld" in page.run("return document.querySelector('#row-content .missing').textContent")
+        assert page.run(headings)[0] == "The row that was kept in its place"
+        assert page.run(texts)[0] == "Add 3." and "def add_3(x)" in page.run(texts)[1] and page.run(marked) == []
+        assert page.messages() == []
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(browser.MISSING is not None, reason=str(browser.MISSING))
 def test_a_failing_program_is_one_click_away(site):
     with browser.Browser(width=500) as page:
         page.open(site / "model.html")
