@@ -329,8 +329,9 @@ def test_a_duplicate_is_read_beside_the_row_that_was_kept_in_its_place(site, toy
         twin = rows[duplicate]["twin"]
         page.run(f"document.querySelector('#rows button[data-id=\"{duplicate}\"]').click()")
         assert page.run(headings)[:2] == ["This row, rejected", "The row that was kept"]
-        lines = ["Add 3. Add 3.", "def add_103(x):", "    return x + 103", "Add 3.", "def add_3(x):", "    return x + 3"]
-        assert page.run(marked) == lines  # and not the fences, which both have
+        found = page.run(marked)  # and not the fences, which both have
+        assert found[:3] == ["Add 3. Add 3.", "def add_103(x):", "    return x + 103"]
+        assert found[3:] == ["Add 3.", "def add_3(x):", "    return x + 3"]
         ours, kept = page.run(texts)
         assert ours.startswith("Add 3. Add 3.\n") and kept.startswith("Add 3.\n") and ours.count("```") == 2
         page.run(f"document.querySelector('#row-content button[data-id=\"{twin}\"]').focus()")
