@@ -146,7 +146,7 @@ def build(mixture: Path, out: Path) -> Path:
     """Write the site, whole or not at all: an earlier one stays until the new one is finished. Returns its index.html.
 
     Raises:
-        Refusal: no stage is finished.
+        Refusal: no stage is finished, or an artefact lacks what today's have.
     """
     artefacts = Artefacts(mixture)
     _ = artefacts.ledgers  # refused before anything is written
@@ -155,16 +155,22 @@ def build(mixture: Path, out: Path) -> Path:
     temporary.mkdir(parents=True)
     steps = len(figures.KINDS) + 3
     drawn = {}
-    with tqdm(total=steps, desc="report", unit=" parts", leave=False, disable=None) as bar:
-        for name, numbers in figures.make(artefacts, temporary / "figures"):
-            drawn[name] = numbers
-            bar.update(name in figures.KINDS)
-        rows = report_rows.sample(artefacts)
-        bar.update()
-        known = facts(artefacts, drawn, rows)
-        bar.update()
-        _write(temporary, known, rows)
-        bar.update()
+    try:
+        with tqdm(total=steps, desc="report", unit=" parts", leave=False, disable=None) as bar:
+            for name, numbers in figures.make(artefacts, temporary / "figures"):
+                drawn[name] = numbers
+                bar.update(name in figures.KINDS)
+            rows = report_rows.sample(artefacts)
+            bar.update()
+            known = facts(artefacts, drawn, rows)
+            bar.update()
+            _write(temporary, known, rows)
+            bar.update()
+    except KeyError as missing:
+        raise Refusal(
+            f"{mixture}: an artefact of it, or of a run on it, holds no {missing}: an earlier version made it; run "
+            f"`make mixture MIXTURE={mixture.name}` again, then train and evaluate again."
+        ) from missing
     shutil.rmtree(out, ignore_errors=True)
     temporary.rename(out)
     return out / "index.html"

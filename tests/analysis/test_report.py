@@ -275,6 +275,14 @@ def test_an_earlier_report_survives_a_failure(bare, monkeypatch):
     assert (site / "index.html").is_file()
 
 
+def test_artefacts_of_an_earlier_version_are_refused_in_a_sentence(bare, tmp_path):
+    build = shutil.copytree(bare[0], tmp_path / "toy")
+    write_json(build / "04_decontaminate/leaks.json", {"by_source": {}, "total": {}})
+    says = "holds no 'coverage': an earlier version made it; run `make mixture MIXTURE=toy`"
+    with pytest.raises(Refusal, match=says):
+        report.build(build, build / "report")
+
+
 def test_an_unbuilt_mixture_is_refused(tmp_path):
     with pytest.raises(Refusal, match="no finished stage there; run `make mixture MIXTURE="):
         report.build(tmp_path, tmp_path / "report")
