@@ -101,12 +101,8 @@ class Runner:
         if found and found["key"] == key:
             return found
         data = None if cell.untrained else self._dataset(name)
-        runs, results, losses = [], [], []
-        for seed in seeds:
-            run, result, scored = self._seed(name, seed, data)
-            runs.append(run)
-            results.append(result)
-            losses.append(scored)
+        done = [self._seed(name, seed, data) for seed in seeds]
+        runs = [one["run"] for one in done]
         manifest = {} if cell.untrained else read_json(self.folder / "mixtures" / name / STAGE / "manifest.json")
         record = {
             "key": key,
@@ -116,8 +112,8 @@ class Runner:
             "rows_with_a_prompt": manifest.get("notes", {}).get("rows_chosen"),
             "tokens": sum(run["tokens"] for run in runs),
             "seconds": round(sum(run.pop("seconds") for run in runs), 1),
-            "pooled": pooled(results),
-            "held_out": losses if all(losses) else [],
+            "pooled": pooled([one["result"] for one in done]),
+            "held_out": [one["held_out"] for one in done if one["held_out"]],
         }
         write_json(path, record)
         return record
@@ -141,12 +137,13 @@ class Runner:
         self.call("model_cards.render", "--hub", self.folder / "hub", "dataset", mixture)
         return self.folder / "hub" / "datasets" / mixture.name
 
-    def _seed(self, name: str, seed: int | None, data: Path | None) -> tuple[dict[str, Any], dict[str, Any], list]:
-        """One run, its result and its losses on held-out rows; the weights are deleted once all are written down."""
+    def _seed(self, name: str, seed: int | None, data: Path | None) -> dict[str, Any]:
+        """One run, as done.json has it: key, `run`, `result`, and what `recipes.held_out` says (None where the base
+        mixture holds nothing out). The weights are deleted once all is written down."""
         folder = self.folder / "runs" / (name if seed is None else f"{name}-seed-{seed}")
         key, kept = self.key(name, [seed]), read_json(folder / "done.json")
         if kept and kept["key"] == key:
-            return kept["run"], kept["result"], kept["held_out"]
+            return kept
         model, trained = Path(self.base_model), {"tokens": 0, "seconds": 0.0, "loss_last": None}
         file = self.folder / "recipes" / f"seed-{self.grid.seeds[0] if seed is None else seed}.yaml"
         values = recipe_of(self.grid, self.grid.seeds[0] if seed is None else seed)
@@ -163,11 +160,11 @@ class Runner:
             if trained["settings"]["method"] == "lora":
                 self.call("recipes.merge", folder / "run")
                 model = folder / "run" / "merged"
-        losses: list[dict[str, Any]] = []
+        losses = None
         if self._held_out_data:
             arguments = ["--base", model, "--data", self._held_out_data, "--out", folder / "held_out.json"]
             self.call("recipes.held_out", file, *arguments, *(["--trained", data] if data else []))
-            losses = read_json(folder / "held_out.json")["rows"]
+            losses = {key: read_json(folder / "held_out.json")[key] for key in ("rows", "left_out")}
         arguments = ["--protocol", self.grid.protocol, "--output", folder / "evaluation"]
         arguments += [] if self.grid.limit is None else ["--limit", self.grid.limit]
         self.call("evaluation.evaluate", model, *arguments)
@@ -175,10 +172,11 @@ class Runner:
         run = {"seed": seed, "pass_at_1": result["pass_at_1"]}
         run |= {name: trained[name] for name in ("tokens", "loss_last")}
         run["seconds"] = trained["seconds"] + result["seconds"]["all"]
-        write_json(folder / "done.json", {"key": key, "run": run, "result": result, "held_out": losses})
+        done = {"key": key, "run": run, "result": result, "held_out": losses}
+        write_json(folder / "done.json", done)
         for bulky in ("run", "prepared", "cache"):
             shutil.rmtree(folder / bulky, ignore_errors=True)
-        return dict(run), result, losses
+        return done
 
     def module(self, *arguments: object) -> None:
         """Run `python -m ...` of ours; what it says goes into log.txt.

@@ -10,11 +10,13 @@ sentence), and `cells`, a list in the order of the grid, each with
     scores               task -> share of its samples that pass, over all seeds
     mean, standard_error pooled pass@1 and its error over tasks; seeds_standard_deviation of the runs' pass@1, or null
     difference           to the baseline: {difference, low, high, p}, paired bootstrap over tasks; its own is null
-    held_out             source -> loss on the same held-out rows in every cell, see `recipes.held_out.compared`
+    held_out             source -> loss on the held-out rows that it and the baseline were both scored on (of `of` that
+                         are held out), see `recipes.held_out.compared`
     rows_with_a_prompt   rows of the mixture that carry one; tokens: of all runs; seconds: of training and evaluating
 """
 
 import statistics
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -76,9 +78,17 @@ def _compared(runner: Runner, record: Mapping[str, Any], first: Mapping[str, Any
 
 
 def _held_out(record: Mapping[str, Any], against: Mapping[str, Any] | None) -> dict[str, dict[str, Any]]:
-    """`held_out.compared` of two cells' records; empty where one was not scored."""
-    some = [[{row["row_id"]: row for row in run} for run in one["held_out"]] for one in (record, against) if one]
-    return held_out.compared(some[0], some[1] if against else None) if all(some) else {}
+    """`held_out.compared` of two cells, and `of` how many held-out rows; empty where one was not scored."""
+    cells = [cell["held_out"] for cell in (record, against) if cell]
+    if not all(cells):
+        return {}
+    losses = [[{row["row_id"]: row for row in run["rows"]} for run in runs] for runs in cells]
+    first = record["held_out"][0]  # all seeds of a cell train on one mixture, hence are scored on the same rows
+    of = Counter(row["source"] for row in first["rows"])
+    for by_source in first["left_out"].values():
+        of.update(by_source)
+    found = held_out.compared(losses[0], losses[1] if against else None)
+    return {source: one | {"of": of[source]} for source, one in found.items()}
 
 
 def table(result: Mapping[str, Any]) -> str:
@@ -108,7 +118,7 @@ def table(result: Mapping[str, Any]) -> str:
         ]
     for cell in result["cells"]:
         for source, found in cell["held_out"].items():
-            rows, d, seeds = f"{found['rows']} of {source}", found["difference"], found["seeds"]
+            rows, d, seeds = f"{found['rows']} of {found['of']}, {source}", found["difference"], found["seeds"]
             shown = f"{d['difference']:+.4f} [{d['low']:+.4f}, {d['high']:+.4f}]" if d else "-"
             spread = f"{statistics.stdev(seeds):.4f}" if len(seeds) > 1 else "-"
             lines.append(f"| {cell['name']} | {rows} | {found['loss']:.4f} | {shown} | {spread} |")

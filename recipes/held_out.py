@@ -11,6 +11,7 @@ are rows that a mixture named by --trained trains on, or a relative of theirs.
 """
 
 import argparse
+import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -141,7 +142,8 @@ def main() -> None:
     data, arguments = recipes.ours(given.recipe, base | ({"data": given.data} if given.data else {}))
     trained, _ = recipes.ours(given.recipe, base | {"data": given.trained}) if given.trained else (None, None)
     data = inputs.pin(data)
-    rows, left_out = rows_of(data, trained, given.out.parent / "cache")
+    with tempfile.TemporaryDirectory() as cache:  # Arrow files of whole mixtures: nobody wants them beside --out
+        rows, left_out = rows_of(data, trained, Path(cache))
     on_cpu = bool(arguments.get("use_cpu")) or not torch.cuda.is_available()
     model = transformers.AutoModelForCausalLM.from_pretrained(
         data.base, revision=data.base_revision or "main", use_safetensors=True, attn_implementation="sdpa",

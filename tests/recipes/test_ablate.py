@@ -120,7 +120,8 @@ class Commands:
             rows = [
                 {"row_id": f"r{n}", "source": "toy", "nll_nats": loss + n, "supervised_tokens": 1} for n in range(2)
             ]
-            write_json(Path(arguments[arguments.index("--out") + 1]), {"rows": rows})
+            left_out = {"trained_on": {"toy": 3}} if "--trained" in arguments else {}
+            write_json(Path(arguments[arguments.index("--out") + 1]), {"rows": rows, "left_out": left_out})
         if module == "evaluation.evaluate":
             passes = ["half" in arguments[0], "half-seed-1" in arguments[0]]  # of the two tasks
             tasks = {f"t{i}": {"verdicts": [{"status": "ok" if ok else "failed"}]} for i, ok in enumerate(passes)}
@@ -163,9 +164,10 @@ def test_every_arm_is_scored_on_the_rows_that_the_base_mixture_holds_out(grid_fi
     assert trained == ["none", "none", "half", "half"], "what an arm was trained on is left out"
     held_out = {cell["name"]: cell["held_out"]["toy"] for cell in result["cells"]}
     assert held_out["none"]["difference"] is None and held_out["base"]["seeds"] == [2.5]
+    assert [held_out[name]["of"] for name in ("base", "none", "half")] == [2, 5, 5]  # what was left out counts
     assert held_out["half"]["difference"] == {"difference": -1.0, "low": -1.0, "high": -1.0}
     table = (tmp_path / "build/ablations/tiny/table.md").read_text()
-    assert "| half | 2 of toy | 1.5000 | -1.0000 [-1.0000, -1.0000] | 0.0000 |" in table
+    assert "| half | 2 of 5, toy | 1.5000 | -1.0000 [-1.0000, -1.0000] | 0.0000 |" in table
 
 
 def test_a_finished_cell_is_skipped_and_a_changed_one_runs_again(grid_file, tmp_path):

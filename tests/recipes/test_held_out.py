@@ -44,8 +44,9 @@ def test_the_command_writes_the_loss_of_the_answers_tokens(recipe_file, toy_data
     import torch
     import transformers
 
-    in_process(held_out, recipe_file(), "--out", tmp_path / "losses.json")
-    found = read_json(tmp_path / "losses.json")
+    in_process(held_out, recipe_file(), "--out", tmp_path / "out/losses.json")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["losses.json"]
+    found = read_json(tmp_path / "out/losses.json")
     ours, _ = recipe.ours(recipe_file())
     rows, _ = held_out.rows_of(ours, None, tmp_path / "cache")
     model = transformers.AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32)
