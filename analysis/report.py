@@ -98,6 +98,7 @@ def facts(artefacts: Artefacts, drawn: dict[str, Any], rows: dict[str, Any]) -> 
         "scores": scores,
         # the evaluation of the most problems; of several such, not the one of the base
         "headline": max(scores, key=lambda row: (row["problems"], row["name"] != "eval-base"), default=None),
+        "gains": report_scores.gains(artefacts),
         "published": report_scores.published(),
         "grid": grid,
         "changed": report_scores.changed(grid),

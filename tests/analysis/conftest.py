@@ -114,6 +114,10 @@ def evaluated(folder: Path, passing: set[int]) -> None:
         for n in range(10)
     ]
     (folder / "samples.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    lines = [
+        json.dumps({"task_id": f"HumanEval/{n}", "sample": 0, "program": f"program {n} {ATTACK}"}) for n in range(10)
+    ]
+    (folder / "result.programs.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -13,7 +13,7 @@ from analysis.reading import Artefacts
 from artefacts import Refusal, read_json, write_json
 from dataset_scripts.decontaminate import RULES
 from tests.analysis import browser
-from tests.analysis.conftest import ATTACK, SECRET_TEXT, evidence
+from tests.analysis.conftest import ATTACK, SECRET_TEXT, evaluated, evidence
 from tests.model_cards.toy_build import toy_row, write_build
 
 
@@ -197,6 +197,39 @@ def test_scores_have_errors_and_stand_beside_figures_of_the_same_protocol_only(t
     assert part["verdict"] == "no verdict, 4 of 164 problems were not scored"
 
 
+def test_the_gain_is_paired_and_both_pages_say_how_sure_it_is(site, toy_mixture):
+    (one,) = report_scores.gains(Artefacts(toy_mixture))
+    assert (one["run"], one["problems"], one["difference"]) == ("tiny-full", 10, pytest.approx(10))
+    half = 196 * (sum((x - 0.1) ** 2 for x in (-1, 1, 1, *[0] * 7)) / 9 / 10) ** 0.5  # a task is lost, two are won
+    assert (one["low"], one["high"]) == (pytest.approx(10 - half), pytest.approx(10 + half))
+    for page in ("index.html", "model.html"):
+        text = (site / page).read_text(encoding="utf-8")
+        assert "tuned minus base: +10.0 points, 95 % interval -25.2 to +45.2" in text and "10 of 164 problems" in text
+        assert "it cannot be told from its base" in text and "none: nobody published a figure under it" in text
+
+
+@pytest.mark.parametrize(
+    ("tuned", "changes", "says"),
+    [
+        ({0, 1, 2, 3, 4, 5}, {}, 4),
+        ({0, 1}, {"unscored": ["HumanEval/0"]}, 0),
+        ({0, 1}, {"protocol": {"benchmark": "another"}}, None),
+        ({0, 1}, {"tasks": {"HumanEval/0": {"samples": 1, "passed": 1, "verdicts": []}}}, None),
+    ],
+)
+def test_a_gain_is_of_evaluations_that_were_made_alike(toy_mixture, tmp_path, tuned, changes, says):
+    run = Artefacts(toy_mixture).runs[0]
+    for name, passing in (("eval-base", {0, 1}), ("eval-tuned", tuned)):
+        shutil.copytree(run.folder / name, tmp_path / "run" / name)
+        evaluated(tmp_path / "run" / name, passing)
+    path = tmp_path / "run/eval-tuned/result.json"
+    write_json(path, read_json(path) | changes)
+    artefacts = Artefacts(toy_mixture)
+    artefacts.__dict__["runs"] = [reading.Run("run", tmp_path / "run", run.record)]
+    found = report_scores.gains(artefacts)
+    assert [round(one["difference"] * one["problems"] / 100) for one in found] == ([] if says is None else [says])
+
+
 def test_a_mean_over_libraries_is_judged_by_its_own_error():
     result = {"protocol_name": "alchemist/ds1000", "pass_at_1": 0.5, "standard_error": 0.001, "scores": {},
               "problems": 1000, "problems_in_benchmark": 1000,
@@ -223,7 +256,7 @@ def test_every_task_has_its_verdict_and_its_answer(site, toy_mixture):
     assert report_scores.changed(grid) == {"both": 1, "first": 1, "second": 2, "neither": 6}
     task, (first, second) = grid["rows"][4]
     assert (task, first["status"], first["reason"]) == ("HumanEval/4", "NameError", "NameError: no")
-    assert first["answer"].startswith("answer 4")
+    assert first["texts"]["program"].startswith("program 4") and first["texts"]["answer"].startswith("answer 4")
     page = (site / "model.html").read_text(encoding="utf-8")
     assert page.count("✗ NameError") == 15 and page.count("✓ passes") == 5
 
@@ -231,8 +264,11 @@ def test_every_task_has_its_verdict_and_its_answer(site, toy_mixture):
 def test_answers_that_do_not_fit_are_counted(toy_mixture, monkeypatch):
     monkeypatch.setattr(report_scores, "MOST_BYTES", 500)
     grid = report_scores.tasks(Artefacts(toy_mixture))
-    missing = [cell for _, cells in grid["rows"] for cell in cells if cell["answer"] is None]
+    missing = [cell for _, cells in grid["rows"] for cell in cells if not cell["texts"]]
     assert grid["left_out"] == len(missing) > 0
+    monkeypatch.setattr(report_scores, "MOST_CHARS", 9)
+    _, (first, _) = report_scores.tasks(Artefacts(toy_mixture))["rows"][4]
+    assert first["texts"]["program"] == "program 4" and first["more"]["program"] == len(ATTACK) + 1
 
 
 @pytest.fixture(scope="module")
@@ -359,7 +395,9 @@ def test_a_failing_program_is_one_click_away(site):
     with browser.Browser(width=500) as page:
         page.open(site / "model.html")
         page.run("document.querySelector('#grid button.fail').click()")
-        assert ATTACK in page.run("return document.getElementById('task-answer').textContent")
+        for name in ("program", "answer"):
+            said = page.run(f"return document.getElementById('task-{name}').textContent")
+            assert said.startswith(f"{name} ") and ATTACK in said
         assert page.run("return document.title") == "Model · toy"
         page.run("document.getElementById('task').close(); document.getElementById('only-changed').click()")
         assert page.run("return document.getElementById('task-count').textContent") == "3 of 10 tasks"
