@@ -21,6 +21,7 @@ import yaml
 
 from artefacts import Refusal, code_key, read_json, read_mapping, sha256_of_file, write_bytes, write_json
 from recipes.grid import PROTOCOLS, STAGE, mixture_of, read_grid, recipe_of
+from recipes.inputs import files_of_configuration
 from recipes.sft import PINS
 
 
@@ -61,9 +62,10 @@ class Runner:
 
     @functools.cached_property
     def _held_out_data(self) -> Path | None:
-        """The dataset repository of the base mixture as it is; None where it holds nothing out."""
-        folder = self._dataset(None)
-        return folder if list(folder.rglob("test*.parquet")) else None
+        """The dataset repository of the base mixture as it is; None where the configuration read holds nothing out."""
+        folder, read = self._dataset(None), recipe_of(self.grid, self.grid.seeds[0])["data_config"]
+        files = (path for pattern in files_of_configuration(folder, read) for path in folder.glob(pattern))
+        return folder if any(path.name.startswith("test") for path in files) else None
 
     @functools.cached_property
     def _weights(self) -> list[str]:
@@ -144,6 +146,7 @@ class Runner:
         key, kept = self.key(name, [seed]), read_json(folder / "done.json")
         if kept and kept["key"] == key:
             return kept
+        held_out = self._held_out_data  # before the first training: whatever is wrong with it costs none
         model, trained = Path(self.base_model), {"tokens": 0, "seconds": 0.0, "loss_last": None}
         file = self.folder / "recipes" / f"seed-{self.grid.seeds[0] if seed is None else seed}.yaml"
         values = recipe_of(self.grid, self.grid.seeds[0] if seed is None else seed)
@@ -161,8 +164,8 @@ class Runner:
                 self.call("recipes.merge", folder / "run")
                 model = folder / "run" / "merged"
         losses = None
-        if self._held_out_data:
-            arguments = ["--base", model, "--data", self._held_out_data, "--out", folder / "held_out.json"]
+        if held_out:
+            arguments = ["--base", model, "--data", held_out, "--out", folder / "held_out.json"]
             self.call("recipes.held_out", file, *arguments, *(["--trained", data] if data else []))
             losses = {key: read_json(folder / "held_out.json")[key] for key in ("rows", "left_out")}
         arguments = ["--protocol", self.grid.protocol, "--output", folder / "evaluation"]

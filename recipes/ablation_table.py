@@ -11,18 +11,23 @@ sentence), and `cells`, a list in the order of the grid, each with
     mean, standard_error pooled pass@1 and its error over tasks; seeds_standard_deviation of the runs' pass@1, or null
     difference           to the baseline: {difference, low, high, p}, paired bootstrap over tasks; its own is null
     held_out             source -> loss on the held-out rows that it and the baseline were both scored on (of `of` that
-                         are held out), see `recipes.held_out.compared`
+                         are held out), see `compared`
     rows_with_a_prompt   rows of the mixture that carry one; tokens: of all runs; seconds: of training and evaluating
 """
 
 import statistics
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from artefacts import hash_of, read_json, write_bytes, write_json
-from recipes import held_out
 from recipes.ablation_cells import Runner
+
+RESAMPLES = 10_000
+
+Losses = Mapping[str, Mapping[str, Any]]  # row id -> {source, nll_nats, supervised_tokens}
 
 
 def report(runner: Runner, records: Mapping[str, dict[str, Any]], failed: Mapping[str, str]) -> dict[str, Any]:
@@ -78,7 +83,7 @@ def _compared(runner: Runner, record: Mapping[str, Any], first: Mapping[str, Any
 
 
 def _held_out(record: Mapping[str, Any], against: Mapping[str, Any] | None) -> dict[str, dict[str, Any]]:
-    """`held_out.compared` of two cells, and `of` how many held-out rows; empty where one was not scored."""
+    """`compared` of two cells, and `of` how many held-out rows; empty where one was not scored."""
     cells = [cell["held_out"] for cell in (record, against) if cell]
     if not all(cells):
         return {}
@@ -87,8 +92,48 @@ def _held_out(record: Mapping[str, Any], against: Mapping[str, Any] | None) -> d
     of = Counter(row["source"] for row in first["rows"])
     for by_source in first["left_out"].values():
         of.update(by_source)
-    found = held_out.compared(losses[0], losses[1] if against else None)
+    found = compared(losses[0], losses[1] if against else None)
     return {source: one | {"of": of[source]} for source, one in found.items()}
+
+
+def compared(runs: Sequence[Losses], against: Sequence[Losses] | None, seed: int = 0) -> dict[str, dict[str, Any]]:
+    """Of every source the loss of some runs, and the difference to those of another arm on the same rows.
+
+    Args:
+        runs: one entry a training seed.
+        against: likewise; rows that are not scored in all runs of both do not count. None: no difference.
+
+    Returns:
+        source -> {rows, tokens, loss (nats per supervised token, mean over seeds), seeds: [loss], difference: None or
+        {difference, low, high}}: the 95 % percentile interval of 10,000 draws of rows, in pairs, and of seeds.
+    """
+    everything = [*runs, *(against or ())]
+    common = sorted(set.intersection(*(set(run) for run in everything)))
+    by_source: dict[str, list[str]] = {}
+    for row_id in common:
+        by_source.setdefault(runs[0][row_id]["source"], []).append(row_id)
+    draws, found = np.random.default_rng(seed), {}
+    for source, ids in sorted(by_source.items()):
+        tokens = np.array([runs[0][i]["supervised_tokens"] for i in ids])
+        ours, theirs = (
+            np.array([[run[i]["nll_nats"] for i in ids] for run in some]) for some in (runs, against or runs)
+        )
+        of_seeds = ours.sum(axis=1) / tokens.sum()
+        found[source] = {
+            "rows": len(ids), "tokens": int(tokens.sum()), "loss": float(of_seeds.mean()),
+            "seeds": of_seeds.tolist(), "difference": None,
+        }  # fmt: skip
+        if against is None:
+            continue
+        differences = np.empty(RESAMPLES)
+        for n in range(RESAMPLES):
+            rows = draws.integers(0, len(ids), len(ids))
+            means = [nll[draws.integers(0, len(nll), len(nll))][:, rows].mean(axis=0) for nll in (ours, theirs)]
+            differences[n] = (means[0] - means[1]).sum() / tokens[rows].sum()
+        low, high = np.percentile(differences, [2.5, 97.5])
+        point = float((ours.mean(axis=0) - theirs.mean(axis=0)).sum() / tokens.sum())
+        found[source]["difference"] = {"difference": point, "low": float(low), "high": float(high)}
+    return found
 
 
 def table(result: Mapping[str, Any]) -> str:

@@ -94,7 +94,7 @@ class Commands:
     """Stands for the commands of other rooms: writes what they would write, and remembers them."""
 
     def __init__(self, build: Path) -> None:
-        self.said, self.not_sampled, self.broken, self.holds_out, self.scored = [], 5, None, False, []
+        self.said, self.not_sampled, self.broken, self.holds_out, self.scored = [], 5, None, None, []
         write_json(build / "toy/mixture.json", {"stages": ["01_sources", "09_mixture"]})
         write_json(build / "toy/01_sources/manifest.json", {"digest": "d"})
 
@@ -111,9 +111,15 @@ class Commands:
             facts = {"tokens": 3990, "seconds": 1.0, "loss_last": 2.0}
             facts |= {"settings": {"method": "full"}, "rows_not_sampled": self.not_sampled}
             write_json(Path(arguments[-1]) / "run.json", facts)
-        if module == "model_cards.render" and self.holds_out:
-            test = Path(arguments[1]) / "datasets" / Path(arguments[-1]).name / "sft/test.parquet"
-            write_bytes(test, b"")
+        if module == "model_cards.render":
+            folder = Path(arguments[1]) / "datasets" / Path(arguments[-1]).name
+            configs = [
+                {"config_name": name, "data_files": [{"split": "test", "path": f"{name}/test*.parquet"}]}
+                for name in ("sft", "sft_research")
+            ]
+            write_bytes(folder / "README.md", f"---\n{yaml.safe_dump({'configs': configs})}---\n".encode())
+            if self.holds_out:
+                write_bytes(folder / self.holds_out / "test-0.parquet", b"")
         if module == "recipes.held_out":
             self.scored.append(arguments[arguments.index("--data") + 1 :: 2])
             loss = 1.0 if "half" in arguments[2] else 2.0
@@ -156,7 +162,7 @@ def test_seeds_are_pooled_by_task_and_compared_with_the_baseline(grid_file, tmp_
 
 def test_every_arm_is_scored_on_the_rows_that_the_base_mixture_holds_out(grid_file, tmp_path):
     commands = Commands(tmp_path / "build")
-    commands.holds_out = True
+    commands.holds_out = "sft"
     cells = {"base": {"untrained": True}, "none": {}, "half": {"mixture": {"alchemist_share": 0.5}}}
     result = ablated(grid_file(cells=cells), commands, tmp_path / "build")
     assert len(commands.scored) == 5 and {Path(said[0]).name for said in commands.scored} == {"held-out"}
@@ -168,6 +174,14 @@ def test_every_arm_is_scored_on_the_rows_that_the_base_mixture_holds_out(grid_fi
     assert held_out["half"]["difference"] == {"difference": -1.0, "low": -1.0, "high": -1.0}
     table = (tmp_path / "build/ablations/tiny/table.md").read_text()
     assert "| half | 2 of 5, toy | 1.5000 | -1.0000 [-1.0000, -1.0000] | 0.0000 |" in table
+
+
+def test_rows_held_out_of_a_configuration_that_no_run_reads_are_none(grid_file, tmp_path):
+    commands = Commands(tmp_path / "build")
+    commands.holds_out = "sft_research"
+    result = ablated(grid_file(), commands, tmp_path / "build")
+    assert not commands.scored and [cell["held_out"] for cell in result["cells"]] == [{}, {}] and not result["failed"]
+    assert commands.said.index("model_cards.render") < commands.said.index("recipes.sft"), "asked before any training"
 
 
 def test_a_finished_cell_is_skipped_and_a_changed_one_runs_again(grid_file, tmp_path):
