@@ -31,6 +31,8 @@ PAGES = {
     "about.html": "How it was made",
 }  # fmt: skip
 SCRIPTS = ("rows.js", "tasks.js")
+DEFAULT_MIXTURE = "demo"  # whose targets need no MIXTURE=
+SHOWN_DIGITS = 4  # of a number of a run
 _EXPORT = re.compile(r"\bexport\s*\{[^}]*?([\w$]+) as jQuery\b[^}]*\}")
 
 
@@ -78,22 +80,24 @@ def environment() -> jinja2.Environment:
 
 def facts(artefacts: Artefacts, drawn: dict[str, Any], rows: dict[str, Any]) -> dict[str, Any]:
     """Everything that the pages show, but for the rows and answers that their scripts load."""
-    grid, scores = report_scores.tasks(artefacts), report_scores.table(artefacts)
+    grid, scores, mixture = report_scores.tasks(artefacts), report_scores.table(artefacts), artefacts.mixture["name"]
+    of_mixture = "" if mixture == DEFAULT_MIXTURE else f" MIXTURE={mixture}"
     stages = funnel.numbers(artefacts)["stages"]
     prompted = [row for row in rows["rows"] if row["fate"] == report_rows.PROMPTED and not row["withheld"]]
     return {
-        "mixture": artefacts.mixture["name"],
+        "mixture": mixture,
+        "of_mixture": of_mixture,
         "pages": PAGES,
         "figures": drawn,
-        "remedies": {name: kind.remedy for name, kind in figures.KINDS.items()},
+        "remedies": {name: kind.remedy + of_mixture for name, kind in figures.KINDS.items()},
         "stages": stages,
         "last_stage": artefacts.last_stage,
         "rows_in": stages[0]["rows_in"],
         "rows_rejected": sum(n for stage in stages for n in stage["rejected"].values()),
         "sample": {name: value for name, value in rows.items() if name != "rows"} | {"shown": len(rows["rows"])},
-        "grids": ablation_curves.grids_for(artefacts.mixture["name"]),
+        "grids": ablation_curves.grids_for(mixture),
         "ablations": [name for name in drawn if name.startswith("ablation_")],
-        "example": min(prompted, key=lambda row: (len(row["instruction"]), row["id"]), default=None),
+        "example": min(prompted, key=_as_example, default=None),
         "leaks": report_leaks.hits(artefacts),
         "scores": scores,
         # the evaluation of the most problems; of several such, not the one of the base
@@ -110,6 +114,11 @@ def facts(artefacts: Artefacts, drawn: dict[str, Any], rows: dict[str, Any]) -> 
         },
         "harmony": artefacts.harmony,
     }
+
+
+def _as_example(row: dict[str, Any]) -> tuple:
+    """Order of rows as an example: in letters that every reader's fonts have, and short."""
+    return not row["instruction"].isascii(), len(row["instruction"]), row["id"]
 
 
 def _sources(artefacts: Artefacts) -> dict[str, dict[str, Any]]:
@@ -129,15 +138,17 @@ def _seconds(artefacts: Artefacts) -> dict[str, float]:
 def _run(name: str, record: dict[str, Any]) -> dict[str, Any]:
     """What a page shows of a run; of folders only their names, since a page may be published."""
 
-    def without_folder(value: Any) -> Any:
+    def readable(value: Any) -> Any:
+        if isinstance(value, float):
+            return float(f"{value:.{SHOWN_DIGITS}g}") if abs(value) < 10**SHOWN_DIGITS else round(value)
         return Path(value).name if isinstance(value, str) and value.startswith(("/", "~", "..")) else value
 
     shown = ("recipe", "commit", "rows", "rows_in", "tokens", "supervised_share", "steps", "loss_first", "loss_last",
              "seconds", "tokens_per_s")  # fmt: skip
     return {
         "name": name,
-        "facts": {key: without_folder(record[key]) for key in shown if record.get(key) is not None},
-        "settings": {key: without_folder(value) for key, value in record["settings"].items()},
+        "facts": {key.replace("_", " "): readable(record[key]) for key in shown if record.get(key) is not None},
+        "settings": {key: readable(value) for key, value in record["settings"].items()},
         "hardware": record.get("hardware") or {},
         "versions": record["versions"],
     }

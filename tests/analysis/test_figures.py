@@ -127,6 +127,13 @@ def test_the_change_by_prompts_has_an_interval_around_it(artefacts):
     assert embedding.numbers(artefacts) == found  # the same rows give the same numbers
 
 
+def test_a_few_texts_like_no_other_do_not_leave_a_corner_to_the_rest():
+    cloud = np.random.default_rng(0).uniform(0, 1, (300, 2))
+    (x, y), outside = embedding._window(np.vstack([cloud, [[50.0, 0.5]]]))
+    assert outside == 1 and -0.3 < x[0] < x[1] < 1.3 and -0.3 < y[0] < y[1] < 1.3
+    assert embedding._window(cloud)[1] == 0
+
+
 def test_on_the_map_texts_with_the_same_words_are_neighbours_and_nothing_is_measured(artefacts, umap, monkeypatch):
     """The one test that draws UMAP's own map: to compile it takes longer than all others of this file."""
     off_the_map = embedding.numbers(artefacts)["distance"]
