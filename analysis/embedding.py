@@ -26,7 +26,7 @@ NEIGHBOURS = 15  # of a text, of which UMAP makes its graph; its default
 DIMENSIONS = 50
 RESAMPLES = 1_000
 LEAST_ROWS = 10
-SHOWN, MARGIN = (1, 99), 0.15  # percentiles of the map's places, and how much of their range more is shown beyond them
+SHOWN, MARGIN = (2, 98), 0.1  # percentiles of the map's places, and how much of their range more is shown beyond them
 NAMES = {"instruction": "instructions", "prompted": "the same behind their prompts", "response": "responses"}
 
 
