@@ -33,6 +33,7 @@ PAGES = {
 SCRIPTS = ("rows.js", "tasks.js")
 DEFAULT_MIXTURE = "demo"  # whose targets need no MIXTURE=
 SHOWN_DIGITS = 4  # of a number of a run
+MIN_EXAMPLE_CHARS = 80  # of a prompt: a language and a function take less
 _EXPORT = re.compile(r"\bexport\s*\{[^}]*?([\w$]+) as jQuery\b[^}]*\}")
 
 
@@ -81,6 +82,8 @@ def environment() -> jinja2.Environment:
 def facts(artefacts: Artefacts, drawn: dict[str, Any], rows: dict[str, Any]) -> dict[str, Any]:
     """Everything that the pages show, but for the rows and answers that their scripts load."""
     grid, scores, mixture = report_scores.tasks(artefacts), report_scores.table(artefacts), artefacts.mixture["name"]
+    # the evaluation of the most problems; of several such, not the one of the base
+    headline = max(scores, key=lambda row: (row["problems"], row["name"] != "eval-base"), default=None)
     of_mixture = "" if mixture == DEFAULT_MIXTURE else f" MIXTURE={mixture}"
     stages = funnel.numbers(artefacts)["stages"]
     prompted = [row for row in rows["rows"] if row["fate"] == report_rows.PROMPTED and not row["withheld"]]
@@ -100,8 +103,10 @@ def facts(artefacts: Artefacts, drawn: dict[str, Any], rows: dict[str, Any]) -> 
         "example": min(prompted, key=_as_example, default=None),
         "leaks": report_leaks.hits(artefacts),
         "scores": scores,
-        # the evaluation of the most problems; of several such, not the one of the base
-        "headline": max(scores, key=lambda row: (row["problems"], row["name"] != "eval-base"), default=None),
+        "headline": headline,
+        "headline_base": next(
+            (row for row in scores if headline and row["name"].startswith("eval-base") and _alike(row, headline)), None
+        ),
         "gains": report_scores.gains(artefacts),
         "published": report_scores.published(),
         "grid": grid,
@@ -116,9 +121,15 @@ def facts(artefacts: Artefacts, drawn: dict[str, Any], rows: dict[str, Any]) -> 
     }
 
 
+def _alike(row: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether two scores are of one run, protocol and number of problems."""
+    return all(row[key] == other[key] for key in ("run", "protocol", "problems"))
+
+
 def _as_example(row: dict[str, Any]) -> tuple:
-    """Order of rows as an example: in letters that every reader's fonts have, and short."""
-    return not row["instruction"].isascii(), len(row["instruction"]), row["id"]
+    """Order of rows as an example: in letters that every reader's fonts have, with a prompt of some length, short."""
+    is_poor = len(row["alchemist_prompt"]) < MIN_EXAMPLE_CHARS
+    return not row["instruction"].isascii(), is_poor, len(row["instruction"]), row["id"]
 
 
 def _sources(artefacts: Artefacts) -> dict[str, dict[str, Any]]:

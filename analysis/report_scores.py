@@ -57,7 +57,7 @@ def gains(artefacts: Artefacts) -> list[dict[str, Any]]:
 
     Returns:
         run, benchmark, protocol, `problems`, `problems_in_benchmark`, `difference`, and its 95 % interval `low` to
-        `high`: 1.96 standard errors of the paired differences.
+        `high`: 1.96 standard errors of the paired differences. `verdict`: better, worse, or open where it holds 0.
     """
     found = []
     for run in artefacts.runs:
@@ -66,12 +66,13 @@ def gains(artefacts: Artefacts) -> list[dict[str, Any]]:
             tuned = evaluation.result
             base = bases.get(tuned["protocol_name"]) if evaluation.name.split("/")[0] == TUNED else None
             if base and (base["protocol"], base["tasks"].keys()) == (tuned["protocol"], tuned["tasks"].keys()):
-                one = _gain(base, tuned)
+                one = gain(base, tuned)
                 found += [one | {"run": run.name, "protocol": tuned["protocol_name"]}] if one else []
     return found
 
 
-def _gain(base: dict[str, Any], tuned: dict[str, Any]) -> dict[str, Any] | None:
+def gain(base: dict[str, Any], tuned: dict[str, Any]) -> dict[str, Any] | None:
+    """Of two results of the same tasks, see `gains`; None where fewer than two problems were scored by both."""
     unscored = {*base["unscored"], *tuned["unscored"]}
     points = [
         100 * (task["passed"] / task["samples"] - base["tasks"][name]["passed"] / base["tasks"][name]["samples"])
@@ -83,8 +84,12 @@ def _gain(base: dict[str, Any], tuned: dict[str, Any]) -> dict[str, Any] | None:
     mean, half = statistics.fmean(points), NORMAL_95 * statistics.stdev(points) / math.sqrt(len(points))
     kept = ("benchmark", "problems_in_benchmark")
     return {key: tuned[key] for key in kept} | {
-        "problems": len(points), "difference": mean, "low": mean - half, "high": mean + half
-    }  # fmt: skip
+        "problems": len(points),
+        "difference": mean,
+        "low": mean - half,
+        "high": mean + half,
+        "verdict": "better" if mean > half else "worse" if mean < -half else "open",
+    }
 
 
 def published() -> list[dict[str, Any]]:

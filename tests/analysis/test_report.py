@@ -8,7 +8,7 @@ import shutil
 
 import pytest
 
-from analysis import reading, report, report_leaks, report_rows, report_scores
+from analysis import figures, reading, report, report_leaks, report_rows, report_scores
 from analysis.reading import Artefacts
 from artefacts import Refusal, read_json, write_json
 from dataset_scripts.decontaminate import RULES
@@ -39,6 +39,14 @@ def test_the_site_is_whole_and_asks_nobody(site):
     assert "sdk: static" in front_matter and "app_file: index.html" in front_matter
 
 
+def test_every_picture_says_of_how_many_and_has_both_themes(site):
+    pictures = sorted(path.stem for path in site.glob("figures/*.json"))
+    assert pictures == sorted([*figures.KINDS, "ablation_shares"])  # the toy has whatever a picture can be of
+    for name in pictures:
+        assert re.search(r"\bn = [\d,]+", read_json(site / f"figures/{name}.json")["caption"]), name
+        assert {path.suffixes[0] for path in site.glob(f"figures/{name}.*.png")} == {".light", ".dark"}
+
+
 def test_no_text_of_a_row_or_an_answer_becomes_markup(site):
     for path in [*site.glob("*.html"), *site.glob("data/*.js")]:
         assert "<script>document.title" not in path.read_text(encoding="utf-8"), path
@@ -55,8 +63,10 @@ def test_the_overview_escapes_its_example(site):
 
 
 def test_the_example_is_short_and_in_letters_that_all_fonts_have():
-    rows = [{"instruction": text, "id": "1"} for text in ("排序", "Sort this list.", "Sort it.")]
-    assert min(rows, key=report._as_example)["instruction"] == "Sort it."
+    long = "Use Python and define the function `f(xs)`, with the library's sort. Raise `ValueError`."
+    rows = [("排序", long), ("Sort this list.", long), ("Sort it.", long), ("Sort.", "Use Python.")]
+    records = [{"instruction": asked, "alchemist_prompt": said, "id": "1"} for asked, said in rows]
+    assert min(records, key=report._as_example)["instruction"] == "Sort it."
 
 
 def test_the_leak_rate_stands_beside_the_perplexity(site):
@@ -202,6 +212,11 @@ def test_scores_have_errors_and_stand_beside_figures_of_the_same_protocol_only(t
     assert part["verdict"] == "no verdict, 4 of 164 problems were not scored"
 
 
+def test_the_score_on_top_stands_beside_its_bases(site):
+    assert "30.0 ± 14.5 %<small>" in (text := (site / "index.html").read_text(encoding="utf-8"))
+    assert "10 of 164 problems of humaneval v1.0; its base: 20.0 ± 12.6 %</small>" in text
+
+
 def test_the_gain_is_paired_and_both_pages_say_how_sure_it_is(site, toy_mixture):
     (one,) = report_scores.gains(Artefacts(toy_mixture))
     assert (one["run"], one["problems"], one["difference"]) == ("tiny-full", 10, pytest.approx(10))
@@ -210,6 +225,7 @@ def test_the_gain_is_paired_and_both_pages_say_how_sure_it_is(site, toy_mixture)
     for page in ("index.html", "model.html"):
         text = (site / page).read_text(encoding="utf-8")
         assert "tuned minus base: +10.0 points, 95 % interval -25.2 to +45.2" in text and "10 of 164 problems" in text
+        assert "10 problems cannot show a gain" not in text, "the errors of one score say little about a difference"
         assert "it cannot be told from its base" in text and "none: nobody published a figure under it" in text
 
 

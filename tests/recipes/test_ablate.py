@@ -62,6 +62,25 @@ def test_the_grid_of_shares_holds_the_papers_shares_both_modes_and_the_controls(
     assert {c.mixture.get("select") for c in cells.values()} >= {"cpd_band", "source_gap"}
 
 
+def test_the_other_grids_hold_the_arms_that_their_papers_name():
+    grids = {
+        name: read_yaml(ROOT / f"recipes/ablations/{name}.yaml", Grid)
+        for name in ("octopack_sources", "comprehension")
+    }
+    octopack = grids["octopack_sources"].cells
+    named = {source for cell in octopack.values() for source in cell.mixture.get("without_sources", ())}
+    kept = {
+        name: named - set(cell.mixture["without_sources"]) for name, cell in octopack.items() if not cell.untrained
+    }
+    assert octopack["none"].untrained and {name: len(sources) for name, sources in kept.items()} == {
+        "self_instruct": 1, "oasst": 1, "self_instruct_oasst": 2, "xp3x_oasst": 2, "commitpackft_oasst": 2
+    }  # fmt: skip
+    assert kept["commitpackft_oasst"] & kept["xp3x_oasst"] == kept["oasst"]
+    left_out = {name: set(c.mixture.get("without_tasks", ())) for name, c in grids["comprehension"].cells.items()}
+    tasks = {"instruction_evolution", "data_filtering", "code_review"}
+    assert left_out == {"all_tasks": set(), "without_all": tasks} | {f"without_{task}": {task} for task in tasks}
+
+
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
