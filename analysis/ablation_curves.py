@@ -1,7 +1,7 @@
 """A grid of ablations: pass@1 over the share of prompts, differences to the baseline, held-out loss by source.
 
-reads   build/ablations/<grid>/result.json (recipes/ablate.py), and the grid's file for the mixture it is of; writes
-        nothing
+reads   build/ablations/<grid>/result.json (recipes/ablation_table.py), and the grid's file for the mixture it is of;
+        writes nothing
 
 The lines are those cells that differ in share and mode alone; controls and selections stand beside them, and every
 cell stands in the list of differences.

@@ -26,6 +26,7 @@ NEIGHBOURS = 15  # of a text, of which UMAP makes its graph; its default
 DIMENSIONS = 50
 RESAMPLES = 1_000
 LEAST_ROWS = 10
+SHOWN, MARGIN = (2, 98), 0.1  # percentiles of the map's places, and how much of their range more is shown beyond them
 NAMES = {"instruction": "instructions", "prompted": "the same behind their prompts", "response": "responses"}
 
 
@@ -85,6 +86,7 @@ def numbers(artefacts: Artefacts, seed: int = 0) -> dict[str, Any] | None:
         return None
     dense = TruncatedSVD(dimensions, random_state=seed).fit_transform(weights)
     map_ = _map(dense, seed)
+    window, outside = _window(map_)
     at = {name: slice(i * len(rows), (i + 1) * len(rows)) for i, name in enumerate(texts)}
     vectors = {name: dense[place] for name, place in at.items()}
     found = {"plain": distance(vectors["instruction"], vectors["response"])}
@@ -101,10 +103,11 @@ def numbers(artefacts: Artefacts, seed: int = 0) -> dict[str, Any] | None:
         "title": "Instructions and responses on a map (UMAP of TF-IDF in 50 dimensions)",
         "caption": f"n = {len(rows):,} rows{' that carry a prompt' if is_prompted else ''}, seed {seed}; {said}; "
         "the distance is 1 - cosine between the means in the 50 dimensions, not on the map, which keeps neighbours "
-        "and no distances; axes have no unit",
+        f"and no distances; axes have no unit{f'; {outside} texts lie far outside of the picture' if outside else ''}",
         "height_inches": 5.0,
         "rows": len(rows),
         "distance": found,
+        "window": window,
         "map": {name: map_[place].astype(float).round(4).tolist() for name, place in at.items()},
     }
 
@@ -119,6 +122,17 @@ def _map(dense: np.ndarray, seed: int) -> np.ndarray:
     return UMAP(neighbours, metric="cosine", init="pca", random_state=seed, n_jobs=1).fit_transform(dense)
 
 
+def _window(places: np.ndarray) -> tuple[list[list[float]], int]:
+    """What the picture shows of the map, [low, high] of either axis, and how many points are outside of it.
+
+    A few texts like no other would leave a corner to all the rest.
+    """
+    low, high = np.percentile(places, SHOWN, axis=0)
+    low, high = low - MARGIN * (high - low), high + MARGIN * (high - low)
+    outside = int(((places < low) | (places > high)).any(axis=1).sum())
+    return np.stack([low, high], axis=1).astype(float).round(4).tolist(), outside
+
+
 def draw(figure: Figure, found: style.Numbers) -> None:
     """A dot a text; the distances, which are not those of the dots, beside the names."""
     axes = figure.subplots()
@@ -128,6 +142,7 @@ def draw(figure: Figure, found: style.Numbers) -> None:
         far = distance_of.get(name)
         axes.scatter(*points.T, s=12, marker=style.MARKERS[place], color=style.colour(place), alpha=0.5, linewidths=0,
                      label=NAMES[name] + (f" ({far:.3f} from the responses)" if far is not None else ""))  # fmt: skip
+    axes.set(**{f"{axis}lim": limits for axis, limits in zip("xy", found["window"], strict=True)})
     axes.set_xticks([])
     axes.set_yticks([])
     axes.legend(loc="upper left", bbox_to_anchor=(0, -0.02), ncols=3, markerscale=2)

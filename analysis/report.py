@@ -31,6 +31,9 @@ PAGES = {
     "about.html": "How it was made",
 }  # fmt: skip
 SCRIPTS = ("rows.js", "tasks.js")
+DEFAULT_MIXTURE = "demo"  # whose targets need no MIXTURE=
+SHOWN_DIGITS = 4  # of a number of a run
+MIN_EXAMPLE_CHARS = 80  # of a prompt: a language and a function take less
 _EXPORT = re.compile(r"\bexport\s*\{[^}]*?([\w$]+) as jQuery\b[^}]*\}")
 
 
@@ -78,26 +81,33 @@ def environment() -> jinja2.Environment:
 
 def facts(artefacts: Artefacts, drawn: dict[str, Any], rows: dict[str, Any]) -> dict[str, Any]:
     """Everything that the pages show, but for the rows and answers that their scripts load."""
-    grid, scores = report_scores.tasks(artefacts), report_scores.table(artefacts)
+    grid, scores, mixture = report_scores.tasks(artefacts), report_scores.table(artefacts), artefacts.mixture["name"]
+    # the evaluation of the most problems; of several such, not the one of the base
+    headline = max(scores, key=lambda row: (row["problems"], row["name"] != "eval-base"), default=None)
+    of_mixture = "" if mixture == DEFAULT_MIXTURE else f" MIXTURE={mixture}"
     stages = funnel.numbers(artefacts)["stages"]
     prompted = [row for row in rows["rows"] if row["fate"] == report_rows.PROMPTED and not row["withheld"]]
     return {
-        "mixture": artefacts.mixture["name"],
+        "mixture": mixture,
+        "of_mixture": of_mixture,
         "pages": PAGES,
         "figures": drawn,
-        "remedies": {name: kind.remedy for name, kind in figures.KINDS.items()},
+        "remedies": {name: kind.remedy + of_mixture for name, kind in figures.KINDS.items()},
         "stages": stages,
         "last_stage": artefacts.last_stage,
         "rows_in": stages[0]["rows_in"],
         "rows_rejected": sum(n for stage in stages for n in stage["rejected"].values()),
         "sample": {name: value for name, value in rows.items() if name != "rows"} | {"shown": len(rows["rows"])},
-        "grids": ablation_curves.grids_for(artefacts.mixture["name"]),
+        "grids": ablation_curves.grids_for(mixture),
         "ablations": [name for name in drawn if name.startswith("ablation_")],
-        "example": min(prompted, key=lambda row: (len(row["instruction"]), row["id"]), default=None),
+        "example": min(prompted, key=_as_example, default=None),
         "leaks": report_leaks.hits(artefacts),
         "scores": scores,
-        # the evaluation of the most problems; of several such, not the one of the base
-        "headline": max(scores, key=lambda row: (row["problems"], row["name"] != "eval-base"), default=None),
+        "headline": headline,
+        "headline_base": next(
+            (row for row in scores if headline and row["name"].startswith("eval-base") and _alike(row, headline)), None
+        ),
+        "gains": report_scores.gains(artefacts),
         "published": report_scores.published(),
         "grid": grid,
         "changed": report_scores.changed(grid),
@@ -109,6 +119,17 @@ def facts(artefacts: Artefacts, drawn: dict[str, Any], rows: dict[str, Any]) -> 
         },
         "harmony": artefacts.harmony,
     }
+
+
+def _alike(row: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether two scores are of one run, protocol and number of problems."""
+    return all(row[key] == other[key] for key in ("run", "protocol", "problems"))
+
+
+def _as_example(row: dict[str, Any]) -> tuple:
+    """Order of rows as an example: in letters that every reader's fonts have, with a prompt of some length, short."""
+    is_poor = len(row["alchemist_prompt"]) < MIN_EXAMPLE_CHARS
+    return not row["instruction"].isascii(), is_poor, len(row["instruction"]), row["id"]
 
 
 def _sources(artefacts: Artefacts) -> dict[str, dict[str, Any]]:
@@ -128,15 +149,17 @@ def _seconds(artefacts: Artefacts) -> dict[str, float]:
 def _run(name: str, record: dict[str, Any]) -> dict[str, Any]:
     """What a page shows of a run; of folders only their names, since a page may be published."""
 
-    def without_folder(value: Any) -> Any:
+    def readable(value: Any) -> Any:
+        if isinstance(value, float):
+            return float(f"{value:.{SHOWN_DIGITS}g}") if abs(value) < 10**SHOWN_DIGITS else round(value)
         return Path(value).name if isinstance(value, str) and value.startswith(("/", "~", "..")) else value
 
     shown = ("recipe", "commit", "rows", "rows_in", "tokens", "supervised_share", "steps", "loss_first", "loss_last",
              "seconds", "tokens_per_s")  # fmt: skip
     return {
         "name": name,
-        "facts": {key: without_folder(record[key]) for key in shown if record.get(key) is not None},
-        "settings": {key: without_folder(value) for key, value in record["settings"].items()},
+        "facts": {key.replace("_", " "): readable(record[key]) for key in shown if record.get(key) is not None},
+        "settings": {key: readable(value) for key, value in record["settings"].items()},
         "hardware": record.get("hardware") or {},
         "versions": record["versions"],
     }
@@ -146,7 +169,7 @@ def build(mixture: Path, out: Path) -> Path:
     """Write the site, whole or not at all: an earlier one stays until the new one is finished. Returns its index.html.
 
     Raises:
-        Refusal: no stage is finished.
+        Refusal: no stage is finished, or an artefact lacks what today's have.
     """
     artefacts = Artefacts(mixture)
     _ = artefacts.ledgers  # refused before anything is written
@@ -155,16 +178,22 @@ def build(mixture: Path, out: Path) -> Path:
     temporary.mkdir(parents=True)
     steps = len(figures.KINDS) + 3
     drawn = {}
-    with tqdm(total=steps, desc="report", unit=" parts", leave=False, disable=None) as bar:
-        for name, numbers in figures.make(artefacts, temporary / "figures"):
-            drawn[name] = numbers
-            bar.update(name in figures.KINDS)
-        rows = report_rows.sample(artefacts)
-        bar.update()
-        known = facts(artefacts, drawn, rows)
-        bar.update()
-        _write(temporary, known, rows)
-        bar.update()
+    try:
+        with tqdm(total=steps, desc="report", unit=" parts", leave=False, disable=None) as bar:
+            for name, numbers in figures.make(artefacts, temporary / "figures"):
+                drawn[name] = numbers
+                bar.update(name in figures.KINDS)
+            rows = report_rows.sample(artefacts)
+            bar.update()
+            known = facts(artefacts, drawn, rows)
+            bar.update()
+            _write(temporary, known, rows)
+            bar.update()
+    except KeyError as missing:
+        raise Refusal(
+            f"{mixture}: an artefact of it, or of a run on it, holds no {missing}: an earlier version made it; run "
+            f"`make mixture MIXTURE={mixture.name}` again, then train and evaluate again."
+        ) from missing
     shutil.rmtree(out, ignore_errors=True)
     temporary.rename(out)
     return out / "index.html"

@@ -1,20 +1,27 @@
-"""Scores for the report: evaluations beside published figures, and a verdict for every task with its answer.
+"""Scores for the report: evaluations beside published figures, and a verdict for every task with what was judged.
 
-reads   build/runs/<run>/eval-*/{result.json, samples.jsonl}, evaluation/published.yaml; writes nothing
+reads   build/runs/<run>/eval-*/{result.json, samples.jsonl, result.programs.jsonl}, evaluation/published.yaml; writes
+        nothing
 
 Of a task with several samples the first that fails is shown, and the first of all where none fails.
 """
 
 import json
+import math
+import statistics
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 from analysis.reading import Artefacts, Evaluation, Run
 from artefacts import ROOT, read_mapping
 
 PUBLISHED = ROOT / "evaluation" / "published.yaml"
-MOST_CHARS = 4_000  # of an answer
-MOST_BYTES = 6_000_000  # of all answers
+TEXTS = {"answer": "samples.jsonl", "program": "result.programs.jsonl"}  # of a sample, and the file that keeps it
+MOST_CHARS = 4_000  # of a text
+MOST_BYTES = 6_000_000  # of all of them
+BASE, TUNED = "eval-base", "eval-tuned"  # folders of a run: what `make evaluate-demo` and `make evaluate-run` write
+NORMAL_95 = 1.96  # standard errors on either side of a mean
 
 
 def table(artefacts: Artefacts) -> list[dict[str, Any]]:
@@ -40,6 +47,48 @@ def _row(run: Run, evaluation: Evaluation) -> dict[str, Any]:
         "caveat": result["caveat"],
         "command": f"python -m evaluation.evaluate MODEL --protocol {result['protocol_name']}{limit} --output DIR",
         "published": _beside(result),
+    }
+
+
+def gains(artefacts: Artefacts) -> list[dict[str, Any]]:
+    """Tuned minus base of every run and protocol, in points, task by task.
+
+    Only where both were evaluated alike (protocol, tasks), over the problems that both scored, two at the least.
+
+    Returns:
+        run, benchmark, protocol, `problems`, `problems_in_benchmark`, `difference`, and its 95 % interval `low` to
+        `high`: 1.96 standard errors of the paired differences. `verdict`: better, worse, or open where it holds 0.
+    """
+    found = []
+    for run in artefacts.runs:
+        bases = {e.result["protocol_name"]: e.result for e in run.evaluations if e.name.split("/")[0] == BASE}
+        for evaluation in run.evaluations:
+            tuned = evaluation.result
+            base = bases.get(tuned["protocol_name"]) if evaluation.name.split("/")[0] == TUNED else None
+            if base and (base["protocol"], base["tasks"].keys()) == (tuned["protocol"], tuned["tasks"].keys()):
+                one = gain(base, tuned)
+                found += [one | {"run": run.name, "protocol": tuned["protocol_name"]}] if one else []
+    return found
+
+
+def gain(base: dict[str, Any], tuned: dict[str, Any]) -> dict[str, Any] | None:
+    """Of two results of the same tasks, see `gains`; None where fewer than two problems were scored by both."""
+    unscored = {*base["unscored"], *tuned["unscored"]}
+    points = [
+        100 * (task["passed"] / task["samples"] - base["tasks"][name]["passed"] / base["tasks"][name]["samples"])
+        for name, task in tuned["tasks"].items()
+        if name not in unscored
+    ]
+    if len(points) < 2:
+        return None
+    mean, half = statistics.fmean(points), NORMAL_95 * statistics.stdev(points) / math.sqrt(len(points))
+    kept = ("benchmark", "problems_in_benchmark")
+    return {key: tuned[key] for key in kept} | {
+        "problems": len(points),
+        "difference": mean,
+        "low": mean - half,
+        "high": mean + half,
+        "verdict": "better" if mean > half else "worse" if mean < -half else "open",
     }
 
 
@@ -78,22 +127,22 @@ def _beside(result: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def tasks(artefacts: Artefacts) -> dict[str, Any] | None:
-    """The verdict grid: evaluations as columns, tasks as rows, and the answers that are one click away.
+    """The verdict grid: evaluations as columns, tasks as rows, and the programs that are one click away.
 
     Returns:
-        `columns` (run, name, benchmark, counts), `rows` ([task id, [cell or None, ...]]), and `left_out`: answers that
-        are not in the report, which has room for MOST_BYTES.
+        `columns` (run, name, benchmark, counts), `rows` ([task id, [cell or None, ...]]), and `left_out`: how many
+        samples have no text in the report, which has room for MOST_BYTES.
     """
     columns, cells, size, left_out = [], {}, 0, 0
     for run in artefacts.runs:
         for evaluation in run.evaluations:
-            answers = _answers(evaluation)
+            texts = {name: _texts(evaluation.folder / file, name) for name, file in TEXTS.items()}
             counts: Counter[str] = Counter()
             for task_id, task in evaluation.result["tasks"].items():
-                cell = _cell(task, answers.get(task_id, {}))
-                size += len(cell["answer"] or "")
-                if size > MOST_BYTES and cell["answer"] is not None:
-                    cell["answer"], left_out = None, left_out + 1
+                cell = _cell(task, {name: of.get(task_id, {}) for name, of in texts.items()})
+                size += sum(len(text) for text in cell["texts"].values())
+                if size > MOST_BYTES and cell["texts"]:
+                    cell["texts"], left_out = {}, left_out + 1
                 counts["passes" if cell["passes"] else "fails"] += 1
                 cells[task_id, len(columns)] = cell
             columns.append({"run": run.name, "name": evaluation.name, "benchmark": evaluation.result["benchmark"],
@@ -105,31 +154,31 @@ def tasks(artefacts: Artefacts) -> dict[str, Any] | None:
     return {"columns": columns, "rows": rows, "left_out": left_out}
 
 
-def _cell(task: dict[str, Any], answers: dict[int, str]) -> dict[str, Any]:
-    """What is known of a task: whether its samples pass, why not, and the answer that is shown."""
+def _cell(task: dict[str, Any], texts: dict[str, dict[int, str]]) -> dict[str, Any]:
+    """What is known of a task: whether its samples pass, why not, and the texts of the sample that is shown."""
     verdicts = task["verdicts"]
     shown = next((n for n, verdict in enumerate(verdicts) if verdict["status"] != "ok"), 0)
     verdict = verdicts[shown] if verdicts else {"status": "not_run", "exception": None, "reason": None}
-    answer = answers.get(shown)
+    found = {name: of[shown] for name, of in texts.items() if of.get(shown)}
     return {
         "passes": task["passed"] == task["samples"] > 0,
         "samples": task["samples"],
         "passed": task["passed"],
         "status": verdict["exception"] or verdict["status"].replace("_", " "),
         "reason": verdict["reason"],
-        "answer": answer and answer[:MOST_CHARS],
-        "more": max(len(answer or "") - MOST_CHARS, 0),
+        "texts": {name: text[:MOST_CHARS] for name, text in found.items()},
+        "more": {name: len(text) - MOST_CHARS for name, text in found.items() if len(text) > MOST_CHARS},
     }
 
 
-def _answers(evaluation: Evaluation) -> dict[str, dict[int, str]]:
-    """Task id -> sample -> answer, as the model wrote it."""
-    path, found = evaluation.folder / "samples.jsonl", {}
+def _texts(path: Path, name: str) -> dict[str, dict[int, str]]:
+    """Task id -> sample -> its answer, as the model wrote it, or the program that was judged."""
+    found: dict[str, dict[int, str]] = {}
     if path.is_file():
         for line in path.read_text(encoding="utf-8").split("\n"):
             if line.strip():
                 sample = json.loads(line)
-                found.setdefault(sample["task_id"], {})[sample.get("sample", 0)] = sample["answer"]
+                found.setdefault(sample["task_id"], {})[sample.get("sample", 0)] = sample[name]
     return found
 
 

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from analysis import funnel
+from analysis import funnel, report_scores
 from artefacts import Refusal, command_line, read_json
 
 
@@ -32,6 +32,7 @@ def summary(build: Path, run_folder: Path, hub: Path) -> str:
     }
     sandboxes = ", ".join(sorted({base["sandbox"], tuned["sandbox"]}))
     loss = f"loss {run['loss_first']:.3f} -> {run['loss_last']:.3f}"
+    is_part = tuned["problems"] < tuned["problems_in_benchmark"]
     lines = [
         "",
         f"== {build.name}: the whole way ".ljust(100, "="),
@@ -44,7 +45,7 @@ def summary(build: Path, run_folder: Path, hub: Path) -> str:
         f"{'pass@1, %':12}{'base':>16}{'tuned':>16}",
         f"{tuned['benchmark']:12}" + "".join(f"{_score(result):>16}" for result in (base, tuned)),
         f"            {tuned['problems']} of {tuned['problems_in_benchmark']} problems, sandbox: {sandboxes}",
-        f"            {tuned['caveat']}",
+        f"            {_difference(base, tuned)}",
         "",
         f"stages      {build}/",
         f"dataset     {hub}/datasets/{build.name}/     load_dataset({str(hub / 'datasets' / build.name)!r}, 'sft')",
@@ -52,10 +53,24 @@ def summary(build: Path, run_folder: Path, hub: Path) -> str:
         "",
         "try next    make peek                          rows before and after harmonising, rejected rows",
         "            make report                        a page of all this: figures, rows, leaks, scores",
-        "            EVAL_LIMIT=164 make demo           all of HumanEval; everything before it is reused",
+        *["            EVAL_LIMIT=164 make demo           all of HumanEval; everything before it is reused"] * is_part,
         "            DRY_RUN=1 make train-ds67b         what the real thing takes",
     ]
     return "\n".join(lines)
+
+
+def _difference(base: dict, tuned: dict) -> str:
+    """What the two scores say about each other; what one says of itself where they share fewer than two problems."""
+    one = report_scores.gain(base, tuned)
+    if one is None:
+        return tuned["caveat"]
+    verdict = {
+        "better": "better than its base",
+        "worse": "worse than its base",
+        "open": "cannot be told from its base on these problems",
+    }[one["verdict"]]
+    interval = f"95 % interval {one['low']:+.1f} to {one['high']:+.1f}"
+    return f"tuned - base {one['difference']:+.1f} points, {interval} (problem by problem): {verdict}"
 
 
 def _score(result: dict) -> str:

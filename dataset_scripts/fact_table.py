@@ -43,7 +43,7 @@ FACTS = (
         {"python": "decorator:lru_cache decorator:functools.lru_cache decorator:cache decorator:functools.cache"},
     ),
     Fact(
-        "sorting", "concept", ("the sort of the standard library", "a library sort"),
+        "sorting", "concept", ("the library's sort", "a library sort"),
         {
             "python": "call:sorted method:sort", "javascript": "method:sort method:toSorted",
             "java": "call:Arrays.sort call:Collections.sort", "cpp": "call:sort call:std.sort call:std.stable_sort",
@@ -284,7 +284,7 @@ FACTS = (
     Fact("main_guard", "detail", ('run as a script below `if __name__ == "__main__"`', "be runnable as a script"),
          {"python": "node:main_guard"}),
     Fact(
-        "assertions", "detail", ("use `assert`", "contain assertions"),
+        "assertions", "detail", ("use `assert`", "include assertions"),
         {"python": "node:assert", "rust": "macro:assert_eq macro:assert", "cpp": "call:assert"},
     ),
     Fact(

@@ -1,8 +1,9 @@
 """The static alchemist: an AlchemistPrompt read off the code of the response, free and faithful by construction.
 
 One to three sentences: the language and the form of the answer, the algorithm or data structure, the libraries and
-what the output contains. What the instruction already says is not said again, and nothing is said that
-`static_facts` did not find in the syntax tree.
+what the output contains. What the instruction already says or shows is not said again, and nothing is said that
+`static_facts` did not find in the syntax tree. That code prints is said of a script alone: where it defines something,
+what it prints is most often an example of its use, which the instruction did not ask for.
 """
 
 import functools
@@ -30,6 +31,10 @@ _PLAIN = frozenset(
 SAY_NOTHING = frozenset(
     {"iostream", "vector", "string", "stdio.h", "fmt", "java.util", "java.lang", "java.io"}
 )  # imports
+# of prose, no line is like this: a definition, an import, or the end of a statement in C's family
+_LINE_OF_CODE = re.compile(
+    r"^\s*(?:def|class) \w+.*:\s*$|^\s*(?:import [\w.]+|from [\w.]+ import .+)\s*$|[;{]\s*$", re.MULTILINE
+)
 
 
 @functools.lru_cache(maxsize=1)  # what is said of a row and what is noted of it are asked one after the other
@@ -63,7 +68,9 @@ def prompt(instruction: str, response: str, language: str, row_id: str, max_name
     holding.sort(key=lambda fact: fact.name in _PLAIN)  # stable: the order of FACTS within both halves
     concepts = [chance.choice(fact.phrases) for fact in holding if fact.kind in ("concept", "data")][:MAX_CONCEPTS]
     details = [chance.choice(fact.phrases) for fact in holding if fact.kind == "detail"]
-    sentences = [_opening(NAMES[language], form, concepts, instruction, chance)]
+    if _functions(found) or found.methods or found.classes:
+        details = [words for words in details if words not in _FACTS["prints"].phrases]
+    sentences = [_opening(language, form, concepts, instruction, chance)]
     modules = [m for m in found.modules if m not in SAY_NOTHING and not _says(instruction, m)][:max_named]
     errors = [name for name in found.raises if not _says(instruction, name)][:max_named]
     if errors:
@@ -93,15 +100,31 @@ def concepts(response: str, language: str) -> list[str] | None:
 
 
 def _opening(language: str, form: str, concepts: list[str], instruction: str, chance: random.Random) -> str:
-    """The first sentence; empty where the instruction names the language and there is nothing else to say."""
-    if not form and not concepts and _says(instruction, language, re.IGNORECASE):
+    """The first sentence; empty where the instruction shows the language and there is nothing else to say."""
+    name = NAMES[language]
+    if not form and not concepts and (_says(instruction, name, re.IGNORECASE) or _shows_code(instruction, language)):
         return ""
-    words = chance.choice((f"Answer in {language}", f"Use {language}", f"Write it in {language}"))
+    words = chance.choice((f"Answer in {name}", f"Use {name}", f"Write it in {name}"))
     words += f" and define {form}" if form else ""
     if concepts:
         links = (", using ", ", with ") if form else (" and rely on ", " and solve it with ", " with the help of ")
         words += f"{chance.choice(links)}{' and '.join(concepts)}"
     return words
+
+
+def _shows_code(instruction: str, language: str) -> bool:
+    """True where the instruction holds code that is not of another language: nobody needs to be told which it is.
+
+    >>> _shows_code("Make this shorter.\\nimport os\\nos.sep", "python"), _shows_code("```java\\nf();\\n```", "python")
+    (True, False)
+    """
+    if blocks := code_blocks(instruction):
+        return any(not tag or language_name(tag) == language for tag, _ in blocks)
+    return _LINE_OF_CODE.search(instruction) is not None
+
+
+def _functions(found: Reading) -> tuple[str, ...]:
+    return tuple(name for name in found.functions if not name.startswith("main("))
 
 
 def _form(found: Reading, type_noun: str, instruction: str, limit: int) -> str:
@@ -110,8 +133,7 @@ def _form(found: Reading, type_noun: str, instruction: str, limit: int) -> str:
     Args:
         type_noun: `class`, or what a language without classes has in their place.
     """
-    functions = tuple(name for name in found.functions if not name.startswith("main("))
-    for kind, named in ((type_noun, found.classes), ("function", functions), ("method", found.methods)):
+    for kind, named in ((type_noun, found.classes), ("function", _functions(found)), ("method", found.methods)):
         unsaid = [name for name in named[:limit] if not _says(instruction, name.partition("(")[0])]
         if unsaid:
             return f"the {kind}{'' if len(unsaid) == 1 else 'es' if kind == 'class' else 's'} {_listed(unsaid)}"

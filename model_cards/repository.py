@@ -19,7 +19,6 @@ import yaml
 from artefacts import Refusal, read_json, sha256_of_file, write_json
 
 WRITTEN_BY_A_RELEASE = ("README.md", "CHANGELOG.md", "release.json")
-PLACEHOLDER = "path/or/repo"  # where a card names the repository before it has a name
 _HERE = Path(__file__).resolve().parent
 
 
@@ -78,7 +77,7 @@ def pack(folder: Path, key: str, fill: Callable[[Path], None]) -> bool:
 def describe(folder: Path, facts: dict[str, Any]) -> dict[str, Any]:
     """Write `release.json`, then the card from it alone; returns the release."""
     release = facts | {
-        "repo_id": PLACEHOLDER,
+        "repo_id": None,  # it has no name on the Hub before a release gives it one
         "tag": None,
         "code_commit": None,
         "previous": None,

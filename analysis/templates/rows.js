@@ -170,11 +170,12 @@ function show(id) {
   ]));
   const dialog = element("row");
   dialog.dataset.id = id;
-  if (!dialog.open) dialog.showModal();
-  dialog.scrollTop = 0;
   const order = shownIds();
   element("previous").disabled = order.indexOf(id) < 1;
   element("next").disabled = !(order.indexOf(id) < order.length - 1 && order.includes(id));
+  if (!dialog.open) dialog.showModal();
+  if (document.activeElement.disabled || !dialog.contains(document.activeElement)) element("close").focus(); // or no key arrives
+  dialog.scrollTop = 0;
   remember();
 }
 

@@ -1,4 +1,4 @@
-/* The verdict grid: a click on a verdict shows the answer behind it, as text. */
+/* The verdict grid: a click on a verdict shows what was judged and what the model wrote, as text. */
 "use strict";
 
 const grid = globalThis.reportTasks;
@@ -15,8 +15,10 @@ document.addEventListener("click", (event) => {
   element("task-title").textContent = `${task}, ${run}, ${name}`;
   const which = cell.samples > 1 ? ` (${cell.passed} of ${cell.samples} samples pass; the first that fails is shown)` : "";
   element("task-verdict").textContent = `${cell.passes ? "passes" : cell.status}${which}${cell.reason ? `: ${cell.reason}` : ""}`;
-  const more = cell.more ? `\n[… ${cell.more.toLocaleString("en")} more characters]` : "";
-  element("task-answer").textContent = cell.answer === null ? "The answer is not in this report." : cell.answer + more;
+  for (const name of ["program", "answer"]) {
+    const more = cell.more[name] ? `\n[… ${cell.more[name].toLocaleString("en")} more characters]` : "";
+    element(`task-${name}`).textContent = cell.texts[name] === undefined ? "It is not in this report." : cell.texts[name] + more;
+  }
   element("task").showModal();
 });
 element("close").addEventListener("click", () => element("task").close());

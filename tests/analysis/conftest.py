@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from analysis import embedding
 from artefacts import read_json, write_json
 from dataset_scripts.schema import published_instruction, row_id
 from model_cards.dataset_repository import pack_dataset
@@ -55,7 +56,7 @@ def harmony(digest: str) -> dict[str, Any]:
 
 
 def ablation() -> dict[str, Any]:
-    """What recipes/ablate.py leaves of a grid of five cells, one of them failed."""
+    """What recipes/ablation_table.py leaves of a grid of five cells, one of them failed."""
 
     def cell(name: str, mean: float, difference: float | None, **settings: Any) -> dict[str, Any]:
         seeds = [{"seed": n, "pass_at_1": mean} for n in (0, 1)]
@@ -113,6 +114,22 @@ def evaluated(folder: Path, passing: set[int]) -> None:
         for n in range(10)
     ]
     (folder / "samples.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    lines = [
+        json.dumps({"task_id": f"HumanEval/{n}", "sample": 0, "program": f"program {n} {ATTACK}"}) for n in range(10)
+    ]
+    (folder / "result.programs.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def umap():
+    """The first two dimensions stand for UMAP's map, which costs a process 13 CPU-seconds of compilation.
+
+    Yields the real map: one test draws it, and says whatever is to be said about it.
+    """
+    real = embedding._map
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(embedding, "_map", lambda dense, seed: dense[:, :2])
+        yield real
 
 
 @pytest.fixture(scope="session")

@@ -124,18 +124,26 @@ def test_the_change_by_prompts_has_an_interval_around_it(artefacts):
     assert one["mean"] == pytest.approx(found["distance"]["prompted"] - found["distance"]["plain"])
     assert one["low"] <= one["mean"] <= one["high"]
     assert {name: len(points) for name, points in found["map"].items()} == dict.fromkeys(embedding.NAMES, 12)
-    assert embedding.numbers(artefacts) == found  # the same rows give the same numbers and the same map
+    assert embedding.numbers(artefacts) == found  # the same rows give the same numbers
 
 
-def test_the_distance_is_measured_where_the_map_is_not(artefacts, monkeypatch):
-    found = embedding.numbers(artefacts)["distance"]
-    monkeypatch.setattr(embedding, "_map", lambda dense, seed: np.zeros((len(dense), 2)))
-    assert embedding.numbers(artefacts)["distance"] == found
+def test_a_few_texts_like_no_other_do_not_leave_a_corner_to_the_rest():
+    cloud = np.random.default_rng(0).uniform(0, 1, (300, 2))
+    (x, y), outside = embedding._window(np.vstack([cloud, [[50.0, 0.5]]]))
+    assert outside == 1 and -0.3 < x[0] < x[1] < 1.3 and -0.3 < y[0] < y[1] < 1.3
+    assert embedding._window(cloud)[1] == 0
 
 
-def test_texts_with_the_same_words_are_neighbours_on_the_map():
+def test_on_the_map_texts_with_the_same_words_are_neighbours_and_nothing_is_measured(artefacts, umap, monkeypatch):
+    """The one test that draws UMAP's own map: to compile it takes longer than all others of this file."""
+    off_the_map = embedding.numbers(artefacts)["distance"]
+    monkeypatch.setattr(embedding, "_map", umap)
+    found = embedding.numbers(artefacts)
+    assert {name: np.shape(points) for name, points in found["map"].items()} == dict.fromkeys(embedding.NAMES, (12, 2))
+    assert found["distance"] == off_the_map
+    assert embedding.numbers(artefacts) == found  # the same rows give the same map
     groups = np.repeat(np.eye(3), 20, axis=0) + np.random.default_rng(0).normal(0, 0.02, (60, 3))
-    places = embedding._map(groups, seed=0).reshape(3, 20, 2)
+    places = umap(groups, seed=0).reshape(3, 20, 2)
     spread = np.linalg.norm(places - places.mean(axis=1, keepdims=True), axis=2).max()
     means = places.mean(axis=1)
     assert min(np.linalg.norm(means[i] - means[j]) for i, j in ((0, 1), (0, 2), (1, 2))) > 2 * spread

@@ -8,12 +8,12 @@ import shutil
 
 import pytest
 
-from analysis import reading, report, report_leaks, report_rows, report_scores
+from analysis import figures, reading, report, report_leaks, report_rows, report_scores
 from analysis.reading import Artefacts
 from artefacts import Refusal, read_json, write_json
 from dataset_scripts.decontaminate import RULES
 from tests.analysis import browser
-from tests.analysis.conftest import ATTACK, SECRET_TEXT, evidence
+from tests.analysis.conftest import ATTACK, SECRET_TEXT, evaluated, evidence
 from tests.model_cards.toy_build import toy_row, write_build
 
 
@@ -39,6 +39,14 @@ def test_the_site_is_whole_and_asks_nobody(site):
     assert "sdk: static" in front_matter and "app_file: index.html" in front_matter
 
 
+def test_every_picture_says_of_how_many_and_has_both_themes(site):
+    pictures = sorted(path.stem for path in site.glob("figures/*.json"))
+    assert pictures == sorted([*figures.KINDS, "ablation_shares"])  # the toy has whatever a picture can be of
+    for name in pictures:
+        assert re.search(r"\bn = [\d,]+", read_json(site / f"figures/{name}.json")["caption"]), name
+        assert {path.suffixes[0] for path in site.glob(f"figures/{name}.*.png")} == {".light", ".dark"}
+
+
 def test_no_text_of_a_row_or_an_answer_becomes_markup(site):
     for path in [*site.glob("*.html"), *site.glob("data/*.js")]:
         assert "<script>document.title" not in path.read_text(encoding="utf-8"), path
@@ -52,6 +60,13 @@ def test_no_text_of_a_row_or_an_answer_becomes_markup(site):
 def test_the_overview_escapes_its_example(site):
     text = (site / "index.html").read_text(encoding="utf-8")
     assert "<ins>Use plain arithmetic" in text and "does. &lt;/script&gt;&lt;script&gt;" in text and "{{7*7}}" in text
+
+
+def test_the_example_is_short_and_in_letters_that_all_fonts_have():
+    long = "Use Python and define the function `f(xs)`, with the library's sort. Raise `ValueError`."
+    rows = [("排序", long), ("Sort this list.", long), ("Sort it.", long), ("Sort.", "Use Python.")]
+    records = [{"instruction": asked, "alchemist_prompt": said, "id": "1"} for asked, said in rows]
+    assert min(records, key=report._as_example)["instruction"] == "Sort it."
 
 
 def test_the_leak_rate_stands_beside_the_perplexity(site):
@@ -197,6 +212,45 @@ def test_scores_have_errors_and_stand_beside_figures_of_the_same_protocol_only(t
     assert part["verdict"] == "no verdict, 4 of 164 problems were not scored"
 
 
+def test_the_score_on_top_stands_beside_its_bases(site):
+    assert "30.0 ± 14.5 %<small>" in (text := (site / "index.html").read_text(encoding="utf-8"))
+    assert "10 of 164 problems of humaneval v1.0; its base: 20.0 ± 12.6 %</small>" in text
+
+
+def test_the_gain_is_paired_and_both_pages_say_how_sure_it_is(site, toy_mixture):
+    (one,) = report_scores.gains(Artefacts(toy_mixture))
+    assert (one["run"], one["problems"], one["difference"]) == ("tiny-full", 10, pytest.approx(10))
+    half = 196 * (sum((x - 0.1) ** 2 for x in (-1, 1, 1, *[0] * 7)) / 9 / 10) ** 0.5  # a task is lost, two are won
+    assert (one["low"], one["high"]) == (pytest.approx(10 - half), pytest.approx(10 + half))
+    for page in ("index.html", "model.html"):
+        text = (site / page).read_text(encoding="utf-8")
+        assert "tuned minus base: +10.0 points, 95 % interval -25.2 to +45.2" in text and "10 of 164 problems" in text
+        assert "10 problems cannot show a gain" not in text, "the errors of one score say little about a difference"
+        assert "it cannot be told from its base" in text and "none: nobody published a figure under it" in text
+
+
+@pytest.mark.parametrize(
+    ("tuned", "changes", "says"),
+    [
+        ({0, 1, 2, 3, 4, 5}, {}, 4),
+        ({0, 1}, {"unscored": ["HumanEval/0"]}, 0),
+        ({0, 1}, {"protocol": {"benchmark": "another"}}, None),
+        ({0, 1}, {"tasks": {"HumanEval/0": {"samples": 1, "passed": 1, "verdicts": []}}}, None),
+    ],
+)
+def test_a_gain_is_of_evaluations_that_were_made_alike(toy_mixture, tmp_path, tuned, changes, says):
+    run = Artefacts(toy_mixture).runs[0]
+    for name, passing in (("eval-base", {0, 1}), ("eval-tuned", tuned)):
+        shutil.copytree(run.folder / name, tmp_path / "run" / name)
+        evaluated(tmp_path / "run" / name, passing)
+    path = tmp_path / "run/eval-tuned/result.json"
+    write_json(path, read_json(path) | changes)
+    artefacts = Artefacts(toy_mixture)
+    artefacts.__dict__["runs"] = [reading.Run("run", tmp_path / "run", run.record)]
+    found = report_scores.gains(artefacts)
+    assert [round(one["difference"] * one["problems"] / 100) for one in found] == ([] if says is None else [says])
+
+
 def test_a_mean_over_libraries_is_judged_by_its_own_error():
     result = {"protocol_name": "alchemist/ds1000", "pass_at_1": 0.5, "standard_error": 0.001, "scores": {},
               "problems": 1000, "problems_in_benchmark": 1000,
@@ -223,7 +277,7 @@ def test_every_task_has_its_verdict_and_its_answer(site, toy_mixture):
     assert report_scores.changed(grid) == {"both": 1, "first": 1, "second": 2, "neither": 6}
     task, (first, second) = grid["rows"][4]
     assert (task, first["status"], first["reason"]) == ("HumanEval/4", "NameError", "NameError: no")
-    assert first["answer"].startswith("answer 4")
+    assert first["texts"]["program"].startswith("program 4") and first["texts"]["answer"].startswith("answer 4")
     page = (site / "model.html").read_text(encoding="utf-8")
     assert page.count("✗ NameError") == 15 and page.count("✓ passes") == 5
 
@@ -231,8 +285,11 @@ def test_every_task_has_its_verdict_and_its_answer(site, toy_mixture):
 def test_answers_that_do_not_fit_are_counted(toy_mixture, monkeypatch):
     monkeypatch.setattr(report_scores, "MOST_BYTES", 500)
     grid = report_scores.tasks(Artefacts(toy_mixture))
-    missing = [cell for _, cells in grid["rows"] for cell in cells if cell["answer"] is None]
+    missing = [cell for _, cells in grid["rows"] for cell in cells if not cell["texts"]]
     assert grid["left_out"] == len(missing) > 0
+    monkeypatch.setattr(report_scores, "MOST_CHARS", 9)
+    _, (first, _) = report_scores.tasks(Artefacts(toy_mixture))["rows"][4]
+    assert first["texts"]["program"] == "program 4" and first["more"]["program"] == len(ATTACK) + 1
 
 
 @pytest.fixture(scope="module")
@@ -256,7 +313,9 @@ def test_what_is_not_there_is_neither_drawn_nor_made_up(bare):
         ("model", "make train-demo"),
         ("rows", "make data"),
     ):
-        assert "not there yet" in texts[f"{name}.html"] and f"<code>{command}</code>" in texts[f"{name}.html"]
+        text = texts[f"{name}.html"]  # of this mixture, which is not the one that the targets take by default
+        assert "not there yet" in text and f"<code>{command} MIXTURE=toy</code>" in text
+        assert "then <code>make report MIXTURE=toy</code>" in text
     assert "<img" not in texts["model.html"] and "not there yet" in texts["about.html"]
 
 
@@ -275,6 +334,14 @@ def test_an_earlier_report_survives_a_failure(bare, monkeypatch):
     assert (site / "index.html").is_file()
 
 
+def test_artefacts_of_an_earlier_version_are_refused_in_a_sentence(bare, tmp_path):
+    build = shutil.copytree(bare[0], tmp_path / "toy")
+    write_json(build / "04_decontaminate/leaks.json", {"by_source": {}, "total": {}})
+    says = "holds no 'coverage': an earlier version made it; run `make mixture MIXTURE=toy`"
+    with pytest.raises(Refusal, match=says):
+        report.build(build, build / "report")
+
+
 def test_an_unbuilt_mixture_is_refused(tmp_path):
     with pytest.raises(Refusal, match="no finished stage there; run `make mixture MIXTURE="):
         report.build(tmp_path, tmp_path / "report")
@@ -288,11 +355,12 @@ def test_a_person_can_search_filter_and_read_with_the_keyboard_alone(site):
         assert page.run("return document.querySelectorAll('#rows tbody tr').length") == 25
         assert page.run("return document.title") == "Rows · toy"  # no row has run a script
         page.run("document.querySelector('.dt-search input').focus()")
-        page.type("alone def add_37")
-        assert (
-            "rows 0" in page.run("return document.querySelector('.dt-info').textContent")
-            or page.run("return document.querySelectorAll('#rows tbody tr button').length") == 0
-        )
+        page.type("x): add_37")  # words of the response, which no column shows
+        assert page.run("return document.querySelector('.dt-info').textContent").startswith("rows 1 to 1 of 1 (of 57 ")
+        assert "Add 37." in page.run("return document.querySelector('#rows tbody tr').textContent")
+        page.type("x")  # add_37x is nowhere
+        said = page.run("return document.querySelector('#rows tbody').textContent")
+        assert said == "No row of the sample is like that."
         page.run("document.getElementById('filters').reset()")
         page.open(site / "rows.html", "reason=secret")
         assert page.run("return document.querySelectorAll('#rows tbody tr').length") == 1
@@ -306,10 +374,45 @@ def test_a_person_can_search_filter_and_read_with_the_keyboard_alone(site):
         page.run("document.querySelector('#rows tbody button').click()")
         assert page.run("return document.querySelector('#row ins').textContent").startswith("Use plain arithmetic")
         before = page.run("return document.getElementById('row').dataset.id")
-        page.run("document.getElementById('next').click()")
+        page.type("\ue014")  # the arrow to the right
         assert page.run("return document.getElementById('row').dataset.id") != before
+        page.type("\ue012")
+        assert page.run("return document.getElementById('row').dataset.id") == before
         assert page.messages() == []
         assert not [address for address in page.requests() if address.startswith(("http", "ws"))]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(browser.MISSING is not None, reason=str(browser.MISSING))
+def test_a_duplicate_is_read_beside_the_row_that_was_kept_in_its_place(site, toy_mixture, tmp_path):
+    """With its text, lines marked, where the packed repository has it; else the kept row alone, and why."""
+    headings = "return [...document.querySelectorAll('#row-content h3')].map((one) => one.textContent)"
+    marked = "return [...document.querySelectorAll('#row-content mark')].map((one) => one.textContent)"
+    texts = "return [...document.querySelectorAll('#row-content pre')].map((one) => one.textContent)"
+    shutil.copytree(toy_mixture, tmp_path / "toy")  # and no packed repository beside it
+    unpacked = report.build(tmp_path / "toy", tmp_path / "report").parent
+    with browser.Browser() as page:
+        page.open(site / "rows.html", "reason=near_duplicate")
+        buttons = page.run("return [...document.querySelectorAll('#rows tbody button')].map((one) => one.dataset.id)")
+        rows = {row["id"]: row for row in report_rows.sample(Artefacts(toy_mixture))["rows"]}
+        (duplicate,) = [row_id for row_id in buttons if rows[row_id]["twin"]]
+        twin = rows[duplicate]["twin"]
+        page.run(f"document.querySelector('#rows button[data-id=\"{duplicate}\"]').click()")
+        assert page.run(headings)[:2] == ["This row, rejected", "The row that was kept"]
+        found = page.run(marked)  # and not the fences, which both have
+        assert found[:3] == ["Add 3. Add 3.", "def add_103(x):", "    return x + 103"]
+        assert found[3:] == ["Add 3.", "def add_3(x):", "    return x + 3"]
+        ours, kept = page.run(texts)
+        assert ours.startswith("Add 3. Add 3.\n") and kept.startswith("Add 3.\n") and ours.count("```") == 2
+        page.run(f"document.querySelector('#row-content button[data-id=\"{twin}\"]').focus()")
+        page.type("\ue007")  # Enter
+        assert page.run("return document.getElementById('row-title').textContent") == f"{twin}: kept"
+        assert page.run(marked) == [] and page.run("return location.hash").endswith(f"row={twin}")
+        page.open(unpacked / "rows.html", f"row={duplicate}")
+        assert "withheld" in page.run("return document.querySelector('#row-content .missing').textContent")
+        assert page.run(headings)[0] == "The row that was kept in its place"
+        assert page.run(texts)[0] == "Add 3." and "def add_3(x)" in page.run(texts)[1] and page.run(marked) == []
+        assert page.messages() == []
 
 
 @pytest.mark.slow
@@ -318,7 +421,9 @@ def test_a_failing_program_is_one_click_away(site):
     with browser.Browser(width=500) as page:
         page.open(site / "model.html")
         page.run("document.querySelector('#grid button.fail').click()")
-        assert ATTACK in page.run("return document.getElementById('task-answer').textContent")
+        for name in ("program", "answer"):
+            said = page.run(f"return document.getElementById('task-{name}').textContent")
+            assert said.startswith(f"{name} ") and ATTACK in said
         assert page.run("return document.title") == "Model · toy"
         page.run("document.getElementById('task').close(); document.getElementById('only-changed').click()")
         assert page.run("return document.getElementById('task-count').textContent") == "3 of 10 tasks"

@@ -204,6 +204,12 @@ def test_a_prompt_says_what_holds_and_not_what_the_instruction_says():
         ("Show a print in Python.", "print(1)", [], ["rint"]),
         ("Sort.", "class A:\n    pass", ["class `A`"], []),
         ("Pop.", "def f(a):\n    raise IndexError", ["`IndexError` where it cannot go on"], []),
+        ("Sum up.", "import os\nprint(os.sep)", ["`os`", "to the console"], []),
+        ("Sum up.", "def total(xs):\n    return sum(xs)\n\nprint(total([1]))", ["`total(xs)`"], ["console"]),
+        ("Shorten it.\nimport os\nx = os.sep", "print(1)", [], ["Python"]),
+        ("Shorten it.\n```python\nx = 2 - 1\n```", "print(1)", [], ["Python"]),
+        ("Translate it.\n```java\nint x = 1;\n```", "print(1)", ["Python"], []),
+        ("Shorten it: import less,\nfrom x on: one\n", "print(1)", ["Python"], []),
     ],
 )
 def test_a_static_prompt_says_what_the_instruction_does_not(instruction, code, says, is_silent_about):

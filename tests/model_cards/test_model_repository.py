@@ -118,8 +118,14 @@ def test_the_card_shows_the_data_that_was_trained_on_and_nothing_of_data_that_ha
     assert "are not known here" in text and "20.00 %" not in text and "is not known to this card" in text
 
 
+def test_a_card_names_no_repository_before_a_release_gave_it_one(trained, tmp_path):
+    text = card_of(trained, tmp_path)
+    assert 'pipeline("text-generation", ".")  # in this folder: it has no name on the Hub yet' in text
+    assert read_json(tmp_path / "hub/models/tiny-full/release.json")["repo_id"] is None and "None" not in text
+
+
 def test_the_command_that_makes_it_again_names_only_folders_that_make_makes(trained, tmp_path):
-    command = "make rebuild MODEL=path/or/repo@<the 40-hex commit of this release>"
+    command = "make rebuild MODEL=build/hub/models/tiny-full"
     assert f"{command} BASE=<folder of Tiny> DATA=<folder of toy>" in card_of(trained, tmp_path)
     run = read_json(trained / "run.json")
     settings = run["settings"] | {"data": "build/hub/datasets/demo"}
@@ -137,7 +143,8 @@ def test_every_protocol_has_its_line_command_and_difference_and_a_base_that_nobo
     text = card_of(trained, tmp_path)
     assert text.count("| base |") == 1 + 1  # the heading of Base and licence has a line of that name
     assert (
-        "python -m evaluation.evaluate path/or/repo --protocol alchemist/mbpp --tasks Mbpp/11,Mbpp/12 --output" in text
+        "python -m evaluation.evaluate build/hub/models/tiny-full --protocol alchemist/mbpp --tasks Mbpp/11,Mbpp/12 "
+        "--output" in text
     )
     assert (
         "python -m evaluation.evaluate <folder of Tiny> --protocol demo --limit 30 --output build/eval-base/demo"

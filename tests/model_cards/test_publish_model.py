@@ -39,7 +39,10 @@ def test_a_model_is_one_commit_and_one_tag_and_comes_back_as_it_was_sent(hub, pa
     assert there["model.safetensors"] == (packed / "model.safetensors").read_bytes()
     assert there == {name: file.data for name, file in repo.commits[commit].items()}
     assert f'from_pretrained("{folder}")' in download.about(remote, "v1", folder)
-    assert 'pipeline("text-generation", "lab/tiny-full", revision="v1")' in there["README.md"].decode()
+    card = there["README.md"].decode()
+    assert 'pipeline("text-generation", "lab/tiny-full", revision="v1")' in card
+    assert "python -m evaluation.evaluate lab/tiny-full@v1 --protocol demo" in card
+    assert "make rebuild MODEL=lab/tiny-full@<the 40-hex commit of this release> BASE=" in card
 
 
 def test_the_next_release_says_what_changed(hub, packed, trained, tmp_path):

@@ -11,6 +11,7 @@ from artefacts import ROOT, Refusal, read_json, read_mapping, read_yaml, write_b
 from dataset_scripts import mixture
 from evaluation import compare
 from recipes import ablate
+from recipes.ablation_cells import Runner
 from recipes.grid import Grid, mixture_of, read_grid, recipe_of
 from tests.conftest import code_rows
 from tests.recipes.conftest import DEMO
@@ -61,6 +62,25 @@ def test_the_grid_of_shares_holds_the_papers_shares_both_modes_and_the_controls(
     assert {c.mixture.get("select") for c in cells.values()} >= {"cpd_band", "source_gap"}
 
 
+def test_the_other_grids_hold_the_arms_that_their_papers_name():
+    grids = {
+        name: read_yaml(ROOT / f"recipes/ablations/{name}.yaml", Grid)
+        for name in ("octopack_sources", "comprehension")
+    }
+    octopack = grids["octopack_sources"].cells
+    named = {source for cell in octopack.values() for source in cell.mixture.get("without_sources", ())}
+    kept = {
+        name: named - set(cell.mixture["without_sources"]) for name, cell in octopack.items() if not cell.untrained
+    }
+    assert octopack["none"].untrained and {name: len(sources) for name, sources in kept.items()} == {
+        "self_instruct": 1, "oasst": 1, "self_instruct_oasst": 2, "xp3x_oasst": 2, "commitpackft_oasst": 2
+    }  # fmt: skip
+    assert kept["commitpackft_oasst"] & kept["xp3x_oasst"] == kept["oasst"]
+    left_out = {name: set(c.mixture.get("without_tasks", ())) for name, c in grids["comprehension"].cells.items()}
+    tasks = {"instruction_evolution", "data_filtering", "code_review"}
+    assert left_out == {"all_tasks": set(), "without_all": tasks} | {f"without_{task}": {task} for task in tasks}
+
+
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
@@ -93,7 +113,7 @@ class Commands:
     """Stands for the commands of other rooms: writes what they would write, and remembers them."""
 
     def __init__(self, build: Path) -> None:
-        self.said, self.not_sampled, self.broken, self.holds_out, self.scored = [], 5, None, False, []
+        self.said, self.not_sampled, self.broken, self.holds_out, self.scored = [], 5, None, None, []
         write_json(build / "toy/mixture.json", {"stages": ["01_sources", "09_mixture"]})
         write_json(build / "toy/01_sources/manifest.json", {"digest": "d"})
 
@@ -110,16 +130,23 @@ class Commands:
             facts = {"tokens": 3990, "seconds": 1.0, "loss_last": 2.0}
             facts |= {"settings": {"method": "full"}, "rows_not_sampled": self.not_sampled}
             write_json(Path(arguments[-1]) / "run.json", facts)
-        if module == "model_cards.render" and self.holds_out:
-            test = Path(arguments[1]) / "datasets" / Path(arguments[-1]).name / "sft/test.parquet"
-            write_bytes(test, b"")
+        if module == "model_cards.render":
+            folder = Path(arguments[1]) / "datasets" / Path(arguments[-1]).name
+            configs = [
+                {"config_name": name, "data_files": [{"split": "test", "path": f"{name}/test*.parquet"}]}
+                for name in ("sft", "sft_research")
+            ]
+            write_bytes(folder / "README.md", f"---\n{yaml.safe_dump({'configs': configs})}---\n".encode())
+            if self.holds_out:
+                write_bytes(folder / self.holds_out / "test-0.parquet", b"")
         if module == "recipes.held_out":
             self.scored.append(arguments[arguments.index("--data") + 1 :: 2])
             loss = 1.0 if "half" in arguments[2] else 2.0
             rows = [
                 {"row_id": f"r{n}", "source": "toy", "nll_nats": loss + n, "supervised_tokens": 1} for n in range(2)
             ]
-            write_json(Path(arguments[arguments.index("--out") + 1]), {"rows": rows})
+            left_out = {"trained_on": {"toy": 3}} if "--trained" in arguments else {}
+            write_json(Path(arguments[arguments.index("--out") + 1]), {"rows": rows, "left_out": left_out})
         if module == "evaluation.evaluate":
             passes = ["half" in arguments[0], "half-seed-1" in arguments[0]]  # of the two tasks
             tasks = {f"t{i}": {"verdicts": [{"status": "ok" if ok else "failed"}]} for i, ok in enumerate(passes)}
@@ -133,7 +160,7 @@ class Commands:
 
 def ablated(path: Path, commands: Commands, build: Path):
     """Run all cells as `main` does; returns result.json."""
-    runner = ablate.Runner(path, build, commands)
+    runner = Runner(path, build, commands)
     return ablate.run_all(runner)
 
 
@@ -154,7 +181,7 @@ def test_seeds_are_pooled_by_task_and_compared_with_the_baseline(grid_file, tmp_
 
 def test_every_arm_is_scored_on_the_rows_that_the_base_mixture_holds_out(grid_file, tmp_path):
     commands = Commands(tmp_path / "build")
-    commands.holds_out = True
+    commands.holds_out = "sft"
     cells = {"base": {"untrained": True}, "none": {}, "half": {"mixture": {"alchemist_share": 0.5}}}
     result = ablated(grid_file(cells=cells), commands, tmp_path / "build")
     assert len(commands.scored) == 5 and {Path(said[0]).name for said in commands.scored} == {"held-out"}
@@ -162,9 +189,18 @@ def test_every_arm_is_scored_on_the_rows_that_the_base_mixture_holds_out(grid_fi
     assert trained == ["none", "none", "half", "half"], "what an arm was trained on is left out"
     held_out = {cell["name"]: cell["held_out"]["toy"] for cell in result["cells"]}
     assert held_out["none"]["difference"] is None and held_out["base"]["seeds"] == [2.5]
+    assert [held_out[name]["of"] for name in ("base", "none", "half")] == [2, 5, 5]  # what was left out counts
     assert held_out["half"]["difference"] == {"difference": -1.0, "low": -1.0, "high": -1.0}
     table = (tmp_path / "build/ablations/tiny/table.md").read_text()
-    assert "| half | 2 of toy | 1.5000 | -1.0000 [-1.0000, -1.0000] | 0.0000 |" in table
+    assert "| half | 2 of 5, toy | 1.5000 | -1.0000 [-1.0000, -1.0000] | 0.0000 |" in table
+
+
+def test_rows_held_out_of_a_configuration_that_no_run_reads_are_none(grid_file, tmp_path):
+    commands = Commands(tmp_path / "build")
+    commands.holds_out = "sft_research"
+    result = ablated(grid_file(), commands, tmp_path / "build")
+    assert not commands.scored and [cell["held_out"] for cell in result["cells"]] == [{}, {}] and not result["failed"]
+    assert commands.said.index("model_cards.render") < commands.said.index("recipes.sft"), "asked before any training"
 
 
 def test_a_finished_cell_is_skipped_and_a_changed_one_runs_again(grid_file, tmp_path):
@@ -232,7 +268,7 @@ def test_a_base_mixture_that_would_still_ask_is_refused(grid_file, tmp_path, cha
 
 
 def test_the_plan_counts_runs_tokens_and_hours_and_runs_nothing(grid_file, tmp_path):
-    runner = ablate.Runner(grid_file(), tmp_path / "build", call=None)
+    runner = Runner(grid_file(), tmp_path / "build", call=None)
     said = ablate.planned(runner)
     assert "half                        2        8,000" in said and "requests    none" in said
     assert not runner.folder.exists()
@@ -241,7 +277,7 @@ def test_the_plan_counts_runs_tokens_and_hours_and_runs_nothing(grid_file, tmp_p
 def test_the_plan_names_what_is_not_there_yet_and_how_to_make_it(grid_file, tmp_path):
     scores = str(tmp_path / "build/toy/cpd.parquet")
     by_cpd = {"select": "source_gap", "cpd_scores": scores}
-    runner = ablate.Runner(grid_file(cells={"none": {}, "gap": {"mixture": by_cpd}}), tmp_path / "build")
+    runner = Runner(grid_file(cells={"none": {}, "gap": {"mixture": by_cpd}}), tmp_path / "build")
     said = ablate.planned(runner)
     assert f"first       {tmp_path}/build/toy is not built: run `make mixture MIXTURE=toy`" in said
     assert f"{scores}, which gap read, is not there: run `python -m dataset_scripts.cpd {tmp_path}/build/toy" in said
@@ -251,7 +287,7 @@ def test_the_plan_names_what_is_not_there_yet_and_how_to_make_it(grid_file, tmp_
 
 
 def test_a_command_that_fails_says_its_last_line_and_the_log_holds_the_rest(grid_file, tmp_path):
-    runner = ablate.Runner(grid_file(), tmp_path / "build")
+    runner = Runner(grid_file(), tmp_path / "build")
     with pytest.raises(Refusal, match=r"evaluation.compare failed \(.*log.txt\): compare: nowhere.*: no result of an"):
         runner.call("evaluation.compare", "nowhere", "nowhere")
     assert "-m evaluation.compare nowhere nowhere" in (runner.folder / "log.txt").read_text()
