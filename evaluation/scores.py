@@ -67,6 +67,38 @@ def caveat(problems: int, error: float) -> str:
     return f"{problems} problems cannot show a gain: two standard errors are {200 * error:.1f} points."
 
 
+def mean_of_parts(first: Mapping[str, float], second: Mapping[str, float], parts: Mapping[str, str]) -> dict[str, Any]:
+    """Difference second - first of the means over parts of a set, each part counting the same.
+
+    Args:
+        first, second: share by task, of the same tasks.
+        parts: task -> its part; of all tasks.
+
+    Returns:
+        first, second, difference, its standard_error over tasks within their parts, low and high (1.96 standard errors
+        to either side), and `parts`: the same of each part without an interval, with its number of tasks.
+    """
+    tasks: dict[str, list[str]] = {}
+    for task in first:
+        tasks.setdefault(parts[task], []).append(task)
+    found = {}
+    for name, own in tasks.items():
+        gains = [second[task] - first[task] for task in own]
+        found[name] = {
+            "tasks": len(own),
+            "first": math.fsum(first[task] for task in own) / len(own),
+            "second": math.fsum(second[task] for task in own) / len(own),
+            "difference": math.fsum(gains) / len(own),
+            "standard_error": standard_error(gains),
+        }
+    whole = {
+        key: math.fsum(part[key] for part in found.values()) / len(found) for key in ("first", "second", "difference")
+    }
+    error = math.sqrt(math.fsum(part["standard_error"] ** 2 for part in found.values())) / len(found)
+    low, high = (whole["difference"] + sign * 1.96 * error for sign in (-1, 1))
+    return {**whole, "standard_error": error, "low": low, "high": high, "parts": found}
+
+
 def paired_bootstrap(
     first: Sequence[float], second: Sequence[float], seed: int = 0, rounds: int = BOOTSTRAP_ROUNDS
 ) -> dict[str, float]:

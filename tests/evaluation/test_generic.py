@@ -46,7 +46,11 @@ def test_a_folder_of_tasks_has_a_mean_of_tasks_and_compares(tmp_path):
     assert found["pass_at_1"] == pytest.approx(3 / 5) and found["unweighted_mean"] == pytest.approx(3 / 8)
     assert found["unweighted_standard_error"] == pytest.approx((3 / 16 / 4) ** 0.5 / 2)
     assert "unweighted mean 37.5 %" in result.line(found) and "unweighted mean 37.5 %" in done.stdout
-    assert compare.compare(found, found)["difference"] == 0
+    again = compare.compare(found, found)
+    assert again["difference"] == again["mean_of_parts"]["difference"] == 0
+    assert again["mean_of_parts"]["first"] == found["unweighted_mean"] and list(again["mean_of_parts"]["parts"]) == [
+        "a", "b",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
