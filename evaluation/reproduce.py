@@ -16,13 +16,12 @@ from typing import Any
 
 from artefacts import ROOT, Refusal, StrictModel, command_line, read_mapping, validate
 from evaluation import benchmarks, generate, protocol
-from evaluation.evaluate import evaluate
+from evaluation.checkpoint import evaluate
 from evaluation.generator import Generator
+from evaluation.plan import answers_of, problems_of
 from evaluation.selection import Selection
 
 PUBLISHED = ROOT / "evaluation" / "published.yaml"
-_SIZES = {"humaneval": 164, "humaneval_plus": 164, "mbpp": 257, "mbpp_plus": 378, "humaneval_x": 820,
-          "humanevalpack": 984, "ds1000": 1000}  # tasks, for a plan that reads nothing  # fmt: skip
 # Assumptions of a plan, not measured: it names them.
 _STEP_MS_PER_BILLION = 4.5  # one token for a whole batch, transformers on one data-centre GPU: 30 ms for 7B
 _MEAN_SHARE = 0.5  # of max_new_tokens that an answer uses on average
@@ -76,7 +75,7 @@ def plan(checkpoint: Checkpoint, model: str) -> str:
     total_s = 0.0
     for name in names_of(checkpoint):
         rules = protocol.read(protocol.find(name)[0])
-        answers = _SIZES[rules.benchmark] * rules.samples_per_task * (2 if rules.task == "explain" else 1)
+        answers = answers_of(rules, problems_of(rules))
         seconds = -(-answers // rules.batch_size) * rules.max_new_tokens * _MEAN_SHARE * step_s
         total_s += seconds
         cache = rules.batch_size * (_PROMPT_TOKENS + rules.max_new_tokens) * checkpoint.kv_bytes_per_token / 2**30

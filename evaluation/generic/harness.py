@@ -33,8 +33,8 @@ from artefacts import (
     write_json,
 )
 from evaluation import result
-from evaluation.generate import pinned
-from evaluation.generator import model_digest
+from evaluation.generate import pinned, resolved
+from evaluation.generator import Generator, answers_digest, model_digest
 from evaluation.generic import rows
 
 RULES = Path(__file__).with_name("rules.yaml")
@@ -102,7 +102,8 @@ def evaluate(name: str, model: str, output: Path, data: Path | None, limit: int 
     if importlib.util.find_spec("lm_eval") is None:
         raise Refusal("lm-eval is not installed; run .venv/bin/pip install -r requirements-extras.txt.")
     found = rows.load(name, data)
-    digest = model_digest(model, "transformers")
+    model = resolved(model)
+    digest = answers_digest(Generator(model), model_digest(model, "transformers"))
     key = code_key(["evaluation.generic.harness"], [rules.model_dump(), limit], PINS, [digest, hash_of(found)])
     known = read_json(output / "result.json")
     if known and known.get("key") == key:
@@ -116,6 +117,7 @@ def evaluate(name: str, model: str, output: Path, data: Path | None, limit: int 
     repo, revision = pinned(model)
     done = simple_evaluate(
         model="hf",
+        # of a folder the revision is not read, but lm-eval wants one
         model_args={"pretrained": repo, "revision": revision or "main", "dtype": rules.dtype, "use_safetensors": True},
         tasks=names,
         task_manager=TaskManager(include_path=str(output / "tasks"), include_defaults=False),
@@ -149,7 +151,7 @@ def main() -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("model", help="model folder, or Hub id (owner/name)")
+    parser.add_argument("model", help="model folder, or Hub id (owner/name, owner/name@revision)")
     parser.add_argument("--output", type=Path, required=True, help="folder; each benchmark gets one in it")
     parser.add_argument("--benchmarks", default=",".join(rows.NAMES), help=f"(default: {','.join(rows.NAMES)})")
     parser.add_argument("--limit", type=int, help="only the first questions of each task")
