@@ -34,6 +34,7 @@ class Checkpoint(StrictModel):
     model: str
     revision: str | None
     source: str
+    first: str | None
     weights_gb: float
     parameters: float
     kv_bytes_per_token: int
@@ -83,6 +84,8 @@ def plan(checkpoint: Checkpoint, model: str) -> str:
                          if k.removesuffix("+") == name)  # fmt: skip
         lines.append(f"{name:28}{answers:>9,}{rules.batch_size:>7}{answers * rules.max_new_tokens:>13,}"
                      f"{weights_gib + cache:>9.1f} GiB{duration(seconds):>9}   {said}")  # fmt: skip
+    if checkpoint.first and model.partition("@")[0] == checkpoint.model:
+        lines.insert(1, f"first      {checkpoint.first}, then MODEL={checkpoint.first.split()[-1]}")
     lines += [f"{'all':28}{'':42}{duration(total_s):>9}", "", f"source     {checkpoint.source}"]
     return "\n".join(lines)
 
@@ -154,6 +157,11 @@ def main() -> None:
         print(plan(checkpoint, model))
     if given.dry_run:
         return
+    if checkpoint.first and not given.model:
+        raise Refusal(
+            f"{checkpoint.model} is not in an architecture that can be loaded without running its own code: "
+            f"`{checkpoint.first}`, then make reproduce-{given.name} MODEL={checkpoint.first.split()[-1]}."
+        )
     for name in names_of(checkpoint):  # what is missing is said before hours are spent
         rules = protocol.read(protocol.find(name)[0])
         benchmarks.load(rules.benchmark, None, rules.version, f"reproduce-{given.name}")
