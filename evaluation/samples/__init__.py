@@ -5,7 +5,8 @@
 | human-eval, EvalPlus | `{"task_id", "completion"}` or `{"task_id", "solution"}` a line |
 | EvalPlus folder | `HumanEval_0/0.py`, a folder a task, a program a file; also as a .zip |
 | bigcode | a list per task, in the benchmark's order, of lists of texts |
-| by task | `{"HumanEval/0": text, texts or objects, ...}`, EvalPlus's results likewise under `eval` |
+| by task | `{"HumanEval/0": text, texts or objects, ...}`, EvalPlus's results likewise under `eval`; OpenCompass's
+predictions: `{"0": {"origin_prompt", "prediction", "gold"}, ...}` |
 | MultiPL-E | `{"name": "HumanEval_0_...", "prompt", "completions": [...]}`, one a file of a folder, or one a line; or
 `{"name", "results": [{"program", "status"}]}` |
 | prompt and samples | `{"prompt", "samples": [...]}`; the task is known by the function that the prompt ends with |

@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 from artefacts import Refusal
 from evaluation.benchmarks import Problem
 
-_TEXTS = ("solution", "completion", "generation", "code", "output", "response", "generated_code")
+_TEXTS = ("solution", "completion", "generation", "code", "output", "response", "generated_code", "raw_generation",
+          "generated_text", "model_output", "prediction")  # fmt: skip
 _LISTS = ("completions", "samples", "solutions", "generations", "outputs", "responses", "code_list", "results")
 _NAMES = ", ".join((*_TEXTS, *_LISTS))
 _KINDS_OF_HUMANEVAL = ("Python", "JavaScript", "Java", "Go", "CPP", "Rust")  # HumanEval-X and HumanEvalPack

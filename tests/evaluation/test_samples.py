@@ -70,6 +70,16 @@ FORMS |= {
         {"eval": {t: [{"solution": c, "base_status": "pass"}] for t, c in PROGRAMS.items()}}
     ),
     "by task, an object each": json.dumps({t: {"completion": c} for t, c in BODIES.items()}),
+    "OpenCompass": json.dumps(
+        {
+            str(n): {
+                "origin_prompt": [{"role": "HUMAN", "prompt": p.prompt}],
+                "prediction": f"```python\n{p.prompt}{p.solution}\n```\nIt loops.",
+                "gold": p.task_id,
+            }
+            for n, p in enumerate(PROBLEMS)
+        }
+    ),
     "several with a verdict each": lines({"task_id": t, "output": [c], "passed": [True]} for t, c in PROGRAMS.items()),
     "MultiPL-E results": lines(
         {"name": f"HumanEval_{n}_x", "language": "py", "results": [{"program": p.prompt + p.solution, "status": "OK"}]}
