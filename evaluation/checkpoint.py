@@ -15,7 +15,7 @@ from typing import Any
 
 from artefacts import Refusal, code_key, hash_of, read_json, write_json
 from evaluation import benchmarks, extract, generate, judge, protocol, result
-from evaluation.benchmarks import Problem
+from evaluation.benchmarks import Problem, ds1000
 from evaluation.generator import GENERATION_PINS, Generator, answers_digest, generation_key, model_digest
 from evaluation.plus import typed_json
 from evaluation.protocol import Protocol
@@ -61,7 +61,7 @@ def evaluate(generator: Generator, protocol_path: Path, selection: Selection, ou
     shots = _shots(rules, selection, str(protocol_path))
     modules = ["evaluation.checkpoint", f"{benchmarks.__name__}.{rules.benchmark}"]
     lacks = benchmarks.absent(rules.benchmark, whole, rules.languages)
-    of_set = [len(whole), lacks]
+    of_set = [len(whole), lacks, ds1000.installed(problems)]
     key = code_key(
         modules, [rules.model_dump(), backend, generator.engine, of_set], PINS,
         [answering, _texts(problems), _texts(shots)],

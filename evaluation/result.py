@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from artefacts import Refusal, write_bytes
-from evaluation.benchmarks import Lacking, Problem, part_of
+from evaluation.benchmarks import Lacking, Problem, ds1000, part_of
 from evaluation.judge import UNSCORED, is_plus
 from evaluation.scores import caveat, score
 
@@ -87,7 +87,7 @@ def build(
         },
     }
     if any("library" in p.extra for p in problems):  # the paper's overall figure
-        result |= unweighted(scores)
+        result |= {"libraries": ds1000.installed(problems), **unweighted(scores)}
     return result
 
 
