@@ -7,7 +7,7 @@ A checkpoint without a proven commit in published.yaml is resolved at the run: t
 branch, all files are taken of it, and it stands in the result. --revision (REVISION= of make) names another.
 
 reads evaluation/published.yaml, writes build/reproduce/<name>/<protocol>/result.json. A figure counts as reproduced
-when it is within two standard errors of ours; that is stated, not hidden: 164 tasks cannot tell more.
+when it is within two standard errors of ours (scores.noise); that is stated, not hidden: 164 tasks cannot tell more.
 """
 
 import argparse
@@ -19,6 +19,7 @@ from evaluation import benchmarks, generate, protocol
 from evaluation.checkpoint import evaluate
 from evaluation.generator import Generator
 from evaluation.plan import answers_of, problems_of
+from evaluation.scores import noise
 from evaluation.selection import Selection
 
 PUBLISHED = ROOT / "evaluation" / "published.yaml"
@@ -106,9 +107,10 @@ def row(key: str, published: float, result: dict[str, Any]) -> dict[str, Any]:
         ours = result
     value = 100 * result.get("unweighted_mean", ours["pass_at_1"])
     error = 100 * result.get("unweighted_standard_error", ours["standard_error"])
-    near = abs(value - published) <= 2 * error
+    near = abs(value - published) <= 100 * noise(result["problems"], error / 100)
     missing = result["problems_in_benchmark"] - result["problems"]
-    verdict = "reproduced (within 2 standard errors)" if near else "NOT reproduced"
+    within = "2 standard errors" if error else "3 / problems, all ending alike"
+    verdict = f"reproduced (within {within})" if near else "NOT reproduced"
     if missing:
         verdict = f"no verdict: {missing} of {result['problems_in_benchmark']} problems were not scored"
     return {

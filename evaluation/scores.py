@@ -60,8 +60,22 @@ def score(counts: Mapping[str, tuple[int, int]]) -> dict[str, Any]:
     }
 
 
+def noise(problems: int, error: float) -> float:
+    """How far a score may lie from the true one (about 95 %): two standard errors.
+
+    Where all problems end alike nothing is known of the spread; then 3 / n, by which no other outcome among n is
+    explained at 95 % (the rule of three).
+
+    >>> noise(164, 0.03), round(noise(10, 0.0), 2)
+    (0.06, 0.3)
+    """
+    return 2 * error if error else min(1.0, 3 / problems)
+
+
 def caveat(problems: int, error: float) -> str:
     """What a difference between two such scores can mean."""
+    if not error:
+        return f"All {problems} problems end alike: the true score may be {100 * noise(problems, 0):.1f} points away."
     if problems >= FEW_PROBLEMS:
         return f"Differences under {200 * error:.1f} points (two standard errors) are noise."
     return f"{problems} problems cannot show a gain: two standard errors are {200 * error:.1f} points."

@@ -87,8 +87,10 @@ class _Tasks:
             Refusal: the benchmark has not that language here, or the row brings its own tests in it (MultiPL-E).
         """
         given = row.get("language")
-        if not isinstance(given, str):
+        if given is None:
             return None
+        if not isinstance(given, str):
+            raise Refusal(f"{where}: 'language' is {type(given).__name__}, expected a text.")
         name = _LANGUAGES.get(given.lower(), given.lower())
         if name not in self.kinds:
             here = ", ".join(self.kinds)
@@ -135,7 +137,9 @@ def paired(path: Path, rows: list[Any], problems: Sequence[Problem]) -> tuple[st
             task_id, said = tasks.of(where, row, prompt, language), row.get("passed")
             if key == "results":  # MultiPL-E's verdicts, each with the program that was run, its tests included
                 said = [isinstance(text, dict) and text.get("status") == "OK" for text in row[key]]
-            said = said if isinstance(said, list) and len(said) == len(row[key]) else [None] * len(row[key])
+            said = said if isinstance(said, list) else [None] * len(row[key])  # a number is none of each sample's
+            if len(said) != len(row[key]):
+                raise Refusal(f"{where}: 'passed' holds {len(said)} verdicts, '{key}' {len(row[key])} texts.")
             for text, passed in zip(row[key], said, strict=True):
                 text = text.get("program") if key == "results" and isinstance(text, dict) else text
                 found.append(Found(task_id, _text(where, key, text), prompt, key, _passed(passed)))

@@ -346,6 +346,11 @@ def test_odd_completions_are_counted_and_do_not_pass(tmp_path, text, kind, statu
         (b'{"HumanEval/0": [7]}', "entry 'HumanEval/0': holds int"),
         (b'{"task_id": "HumanEval/0", "completions": ["x", null]}\n', "row 1: 'completions' is NoneType"),
         (b'{"name": "HumanEval_0_x", "language": "js", "prompt": "p", "completions": ["x"]}\n', "row 1: is in js"),
+        (b'{"task_id": "HumanEval/0", "language": ["python"], "completion": "x"}\n', "row 1: 'language' is list"),
+        (
+            b'{"task_id": "HumanEval/0", "completions": ["x", "y"], "passed": [true]}\n',
+            "row 1: 'passed' holds 1 verdicts, 'completions' 2 texts",
+        ),
     ],
 )
 def test_a_bad_file_is_one_sentence(tmp_path, data, says):

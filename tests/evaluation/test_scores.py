@@ -25,6 +25,9 @@ def test_standard_error_and_what_it_allows_to_say():
     assert scores.standard_error([0] * 30) == 0
     assert "30 problems cannot show a gain" in scores.caveat(30, 0.07)
     assert "under 6.8 points" in scores.caveat(164, 0.034)
+    # none of ten passed: that says little, and no "two standard errors are 0.0 points"
+    assert scores.caveat(10, 0.0) == "All 10 problems end alike: the true score may be 30.0 points away."
+    assert (1 - scores.noise(100, 0.0)) ** 100 == pytest.approx(0.05, abs=0.01)  # what the rule of three stands on
 
 
 def test_k_is_only_as_large_as_every_task_allows():
