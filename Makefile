@@ -35,13 +35,15 @@ PACKED_RUN = $(patsubst %/,%,$(or $(RUN),$(DEMO_RUN)))
 
 # evaluation: PROTOCOL= a file or folder of evaluation/protocols, BASE= the base model too, NPROC= GPUs (a copy on each)
 PROTOCOL ?= alchemist
-EVALUATE = $(if $(NPROC),.venv/bin/accelerate launch --num_processes $(NPROC) --num_machines 1 -m,$(PY) -m)
+# DRY_RUN=1: what it would take, and nothing is asked or run
+PLAN_ONLY = $(if $(filter-out 0,$(DRY_RUN)),--dry-run)
+EVALUATE = $(if $(and $(NPROC),$(if $(PLAN_ONLY),,run)),.venv/bin/accelerate launch --num_processes $(NPROC) --num_machines 1 -m,$(PY) -m)
 # of a trained run's folder: its model, or its adapters merged into one, and the base where its card looks for scores
 define EVALUATE_RUN
-@$(EVALUATE) evaluation.evaluate $(1)/$(if $(wildcard $(1)/merged),merged,model) --protocol $(PROTOCOL) --output $(1)/eval-tuned/$(PROTOCOL)
-@$(if $(BASE),$(EVALUATE) evaluation.evaluate $(BASE) --protocol $(PROTOCOL) --output $(1)/eval-base/$(PROTOCOL))
+@$(EVALUATE) evaluation.evaluate $(1)/$(if $(wildcard $(1)/merged),merged,model) --protocol $(PROTOCOL) --output $(1)/eval-tuned/$(PROTOCOL) $(PLAN_ONLY)
+@$(if $(BASE),$(EVALUATE) evaluation.evaluate $(BASE) --protocol $(PROTOCOL) --output $(1)/eval-base/$(PROTOCOL) $(PLAN_ONLY))
 endef
-REPRODUCE = $(if $(filter-out 0,$(DRY_RUN)),--dry-run) $(if $(MODEL),--model "$(MODEL)") $(if $(REVISION),--revision "$(REVISION)")
+REPRODUCE = $(PLAN_ONLY) $(if $(MODEL),--model "$(MODEL)") $(if $(REVISION),--revision "$(REVISION)")
 
 # a run that is named is there
 define FINISHED_RUN
@@ -100,8 +102,8 @@ train-demo: install $(if $(filter-out 0,$(DRY_RUN)),,$(if $(DATA),,data) $(if $(
 	@$(PY) -m recipes.launch recipes/sft/smollm2-135m/$(RECIPE).yaml $(LAUNCH_FLAGS) $(if $(filter-out 0,$(DRY_RUN)),,$(DEMO_FLAGS))
 
 evaluate-demo: train-demo ## HumanEval, base and tuned, EVAL_LIMIT problems (164 for all)
-	@$(PY) -m evaluation.evaluate $(or $(BASE),$(BASE_MODEL)) --limit $(EVAL_LIMIT) --output $(DEMO_RUN)/eval-base
-	@$(PY) -m evaluation.evaluate $(DEMO_RUN)/model --limit $(EVAL_LIMIT) --output $(DEMO_RUN)/eval-tuned
+	@$(PY) -m evaluation.evaluate $(or $(BASE),$(BASE_MODEL)) --limit $(EVAL_LIMIT) --output $(DEMO_RUN)/eval-base $(PLAN_ONLY)
+	@$(PY) -m evaluation.evaluate $(DEMO_RUN)/model --limit $(EVAL_LIMIT) --output $(DEMO_RUN)/eval-tuned $(PLAN_ONLY)
 
 evaluate-run: install ## scores of RUN= under PROTOCOL=, for its card; BASE=: the base's too, NPROC= GPUs
 	@[ -n "$(RUN)" ] || { echo "make: which run? make evaluate-run RUN=build/runs/... PROTOCOL=alchemist" >&2; exit 2; }
@@ -113,11 +115,11 @@ recipe-cards: install ## model_cards/recipes/ anew from recipes, plans and recor
 
 model: $(if $(RUN),install,evaluate-demo) ## run (RUN=, else the demo's) and scores -> model repository with its card (build/hub/models)
 	$(FINISHED_RUN)
-	@$(PY) -m model_cards.render --hub $(BUILD)/hub model $(PACKED_RUN) $(if $(LICENCE),--licence "$(LICENCE)") \
-		$(if $(WATTS),--watts $(WATTS)) $(if $(PUE),--pue $(PUE))
+	@$(if $(PLAN_ONLY),,$(PY) -m model_cards.render --hub $(BUILD)/hub model $(PACKED_RUN) $(if $(LICENCE),--licence "$(LICENCE)") \
+		$(if $(WATTS),--watts $(WATTS)) $(if $(PUE),--pue $(PUE)))
 
 summary: model ## the table at the end of the demo
-	@$(PY) -m analysis.summary $(BUILD)/$(MIXTURE) $(DEMO_RUN) $(BUILD)/hub
+	@$(if $(PLAN_ONLY),,$(PY) -m analysis.summary $(BUILD)/$(MIXTURE) $(DEMO_RUN) $(BUILD)/hub)
 
 ##@ Look at it
 
@@ -242,14 +244,14 @@ toolchains: install ## install or check what the sandbox's six languages need
 	@$(PY) -m sandbox toolchains
 
 rescore: install ## recorded scores of public generations beside ours, task by task
-	@$(PY) -m evaluation.rescore --workers $(WORKERS)
+	@$(PY) -m evaluation.rescore --workers $(WORKERS) $(PLAN_ONLY)
 
 compare: install ## two results side by side (A= B=, folders or result.json): difference, interval, tasks
 	@[ -n "$(A)" ] && [ -n "$(B)" ] || { echo "make: which two? make compare A=build/runs/... B=build/runs/..." >&2; exit 2; }
 	@$(PY) -m evaluation.compare "$(A)" "$(B)"
 
 eval-demo: train-demo ## the demo's tuned checkpoint on all 164 problems of HumanEval
-	@$(PY) -m evaluation.evaluate $(DEMO_RUN)/model --output $(DEMO_RUN)/eval-all
+	@$(PY) -m evaluation.evaluate $(DEMO_RUN)/model --output $(DEMO_RUN)/eval-all $(PLAN_ONLY)
 
 errors: install ## error cases of runs side by side: RUNS="before=DIR after=DIR ..." LIST=NameError PROGRAMS=3
 	@[ -n "$(RUNS)" ] || { echo 'make: which runs? make errors RUNS="before=build/runs/... after=build/runs/..."' >&2; exit 2; }
@@ -274,7 +276,7 @@ eval-octogeex: install ## the same of OctoGeeX
 
 eval-generic: install ## MMLU, BBH and GSM8K of MODEL by lm-eval, into OUTPUT (requirements-extras.txt)
 	@[ -n "$(MODEL)" ] && [ -n "$(OUTPUT)" ] || { echo "make: which model, and where to? make eval-generic MODEL=... OUTPUT=..." >&2; exit 2; }
-	@$(PY) -m evaluation.generic.harness "$(MODEL)" --output "$(OUTPUT)"
+	@$(PY) -m evaluation.generic.harness "$(MODEL)" --output "$(OUTPUT)" $(PLAN_ONLY)
 
 ##@ The papers' checkpoints
 

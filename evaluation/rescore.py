@@ -17,10 +17,11 @@ from typing import Any
 
 from artefacts import ROOT, Refusal, StrictModel, command_line, read_mapping, validate, write_json
 from evaluation.benchmarks import files
-from evaluation.evaluate import Selection, score_samples
 from evaluation.generic import recorded as texts
 from evaluation.judge import UNSCORED
 from evaluation.result import write_programs
+from evaluation.score_file import score_samples
+from evaluation.selection import Selection
 
 RECORDED = ROOT / "evaluation" / "recorded.yaml"
 
@@ -150,6 +151,18 @@ def rows_of(name: str, record: Record, compared: dict[str, Any]) -> list[str]:
     return lines
 
 
+def plan(names: list[str], known: dict[str, Record]) -> str:
+    """What would be scored, and where each file comes from; nothing is fetched."""
+    folder = files.data_folder(None)
+    lines = [f"{'generations':22}{'measure':30}from"]
+    for name in names:
+        record = known[name]
+        is_here = folder is not None and (folder / record.file).is_file()
+        where = str(folder / record.file) if is_here else f"github:{record.repo}@{record.commit}:{record.path}"
+        lines.append(f"{name:22}{f'{record.benchmark} {record.version}':30}{where}")
+    return "\n".join([*lines, "a plan: nothing was fetched and nothing was run"])
+
+
 @command_line
 def main() -> int:
     parser = argparse.ArgumentParser(
@@ -158,11 +171,15 @@ def main() -> int:
     parser.add_argument("names", nargs="*", help="entries of recorded.yaml (default: all)")
     parser.add_argument("--output", type=Path, default=Path("build/rescore"), help="folder (default: build/rescore)")
     parser.add_argument("--workers", type=int, help="sandbox workers (default: one per core)")
+    parser.add_argument("--dry-run", action="store_true", help="print what would be scored, fetch and run nothing")
     given = parser.parse_args()
     known = {name: validate(Record, row, f"{RECORDED}: {name}") for name, row in read_mapping(RECORDED).items()}
     for name in given.names:
         if name not in known:
             raise Refusal(f"{RECORDED}: there is no entry '{name}'; known entries: {', '.join(known)}.")
+    if given.dry_run:
+        print(plan(given.names or list(known), known))
+        return 0
     met, lines = True, []
     for name in given.names or known:
         compared = rescore(name, known[name], given.output, given.workers)

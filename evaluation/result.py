@@ -2,8 +2,9 @@
 
     {benchmark, version, problems, pass_at_1, standard_error, caveat, scores: {group: ...}, tasks: {id: ...}, ...}
 
-`tasks[id]` holds samples, passed and a verdict for each sample with its reason; `scores` has a row a language (multi-
-language sets), a row a library (DS-1000), or base and plus (EvalPlus's sets; the headline is plus, which needs both).
+`tasks[id]` holds samples, passed and a verdict for each sample with its reason, and in a set of parts its part;
+`scores` has a row a part (languages, libraries of DS-1000, subjects), or base and plus (EvalPlus's sets; the headline
+is plus, which needs both).
 """
 
 import json
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from artefacts import Refusal, write_bytes
-from evaluation.benchmarks import Lacking, Problem, part_of
+from evaluation.benchmarks import Lacking, Problem, ds1000, part_of
 from evaluation.judge import UNSCORED, is_plus
 from evaluation.scores import caveat, score
 
@@ -58,7 +59,9 @@ def build(
     counts = {task_id: (len(rows), sum(map(passed, rows))) for task_id, rows in scored.items()}
     whole = score(counts)
     scores: dict[str, Any] = {}
-    for name, ids in _groups(problems).items():
+    groups = _groups(problems)
+    part = {task_id: {"part": name} for name, ids in groups.items() for task_id in ids}
+    for name, ids in groups.items():
         here = {task_id: counts[task_id] for task_id in ids if task_id in counts}
         if here:
             scores[name] = score(here)
@@ -78,12 +81,13 @@ def build(
             Counter(r["exception"] or r["status"] for rows in records.values() for r in rows).most_common()
         ),
         "tasks": {
-            task_id: {"samples": len(rows), "passed": sum(map(passed, rows)), "verdicts": list(rows)}
+            task_id: part.get(task_id, {})
+            | {"samples": len(rows), "passed": sum(map(passed, rows)), "verdicts": list(rows)}
             for task_id, rows in records.items()
         },
     }
     if any("library" in p.extra for p in problems):  # the paper's overall figure
-        result |= unweighted(scores)
+        result |= {"libraries": ds1000.installed(problems), **unweighted(scores)}
     return result
 
 
@@ -103,7 +107,7 @@ def build_answers(said: Mapping[str, Sequence[Answered]], absent: Lacking | None
         for task_id, right, expected, found in rows:
             verdict = {"status": "ok" if right else "wrong_output", "exception": None, "shared_process": False,
                        "reason": None if right else f"expected {expected[:120]!r}, got {found[:120]!r}"}  # fmt: skip
-            tasks[task_id] = {"samples": 1, "passed": int(right), "verdicts": [verdict]}
+            tasks[task_id] = {"part": group, "samples": 1, "passed": int(right), "verdicts": [verdict]}
     whole = score({task_id: (1, task["passed"]) for task_id, task in tasks.items()})
     return {
         **whole,

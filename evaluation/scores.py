@@ -60,11 +60,57 @@ def score(counts: Mapping[str, tuple[int, int]]) -> dict[str, Any]:
     }
 
 
+def noise(problems: int, error: float) -> float:
+    """How far a score may lie from the true one (about 95 %): two standard errors.
+
+    Where all problems end alike nothing is known of the spread; then 3 / n, by which no other outcome among n is
+    explained at 95 % (the rule of three).
+
+    >>> noise(164, 0.03), round(noise(10, 0.0), 2)
+    (0.06, 0.3)
+    """
+    return 2 * error if error else min(1.0, 3 / problems)
+
+
 def caveat(problems: int, error: float) -> str:
     """What a difference between two such scores can mean."""
+    if not error:
+        return f"All {problems} problems end alike: the true score may be {100 * noise(problems, 0):.1f} points away."
     if problems >= FEW_PROBLEMS:
         return f"Differences under {200 * error:.1f} points (two standard errors) are noise."
     return f"{problems} problems cannot show a gain: two standard errors are {200 * error:.1f} points."
+
+
+def mean_of_parts(first: Mapping[str, float], second: Mapping[str, float], parts: Mapping[str, str]) -> dict[str, Any]:
+    """Difference second - first of the means over parts of a set, each part counting the same.
+
+    Args:
+        first, second: share by task, of the same tasks.
+        parts: task -> its part; of all tasks.
+
+    Returns:
+        first, second, difference, its standard_error over tasks within their parts, low and high (1.96 standard errors
+        to either side), and `parts`: the same of each part without an interval, with its number of tasks.
+    """
+    tasks: dict[str, list[str]] = {}
+    for task in first:
+        tasks.setdefault(parts[task], []).append(task)
+    found = {}
+    for name, own in tasks.items():
+        gains = [second[task] - first[task] for task in own]
+        found[name] = {
+            "tasks": len(own),
+            "first": math.fsum(first[task] for task in own) / len(own),
+            "second": math.fsum(second[task] for task in own) / len(own),
+            "difference": math.fsum(gains) / len(own),
+            "standard_error": standard_error(gains),
+        }
+    whole = {
+        key: math.fsum(part[key] for part in found.values()) / len(found) for key in ("first", "second", "difference")
+    }
+    error = math.sqrt(math.fsum(part["standard_error"] ** 2 for part in found.values())) / len(found)
+    low, high = (whole["difference"] + sign * 1.96 * error for sign in (-1, 1))
+    return {**whole, "standard_error": error, "low": low, "high": high, "parts": found}
 
 
 def paired_bootstrap(

@@ -270,7 +270,7 @@ def _describe(error: BaseException) -> list[bytes]:
             encoder = Encoder()
             encoder.value((str(kind.__name__)[:200], base, arguments()))
             return encoder.out
-        except BaseException:
+        except BaseException:  # hostile: `args` and `__str__` run the candidate's code, and may say anything
             continue
     return [b"t", b"-", _HEAD.pack(0)]
 
@@ -283,9 +283,11 @@ def _rebuild(value: object) -> Exception:
     kind = getattr(builtins, base, None) if type(base) is str else None
     if not (isinstance(kind, type) and issubclass(kind, Exception)):
         kind = Exception
-    try:
-        if name != kind.__name__:
-            kind = types.new_class(name if name.isidentifier() else "CandidateError", (kind,))
-        return kind(*arguments)
-    except Exception:
-        return RuntimeError(f"{name}: {arguments!r}"[:2000])
+    named = name if name.isidentifier() else "CandidateError"
+    for own in kind.__mro__:
+        try:
+            return (own if named == own.__name__ else types.new_class(named, (own,)))(*arguments)
+        except Exception:  # its arguments are not what UnicodeDecodeError, say, is made of: the class above then
+            if own is Exception:
+                break
+    return RuntimeError(f"{name}: {arguments!r}"[:2000])

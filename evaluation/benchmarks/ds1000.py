@@ -1,6 +1,8 @@
 """DS-1000 (arXiv 2211.11501): 1,000 questions on seven data-science libraries, the solution goes into a context."""
 
+import importlib.metadata
 import importlib.util
+from collections.abc import Iterable
 from pathlib import Path
 
 from evaluation.benchmarks import Problem
@@ -21,6 +23,17 @@ MODULES = {
     "Pandas": "pandas", "Numpy": "numpy", "Tensorflow": "tensorflow", "Scipy": "scipy", "Sklearn": "sklearn",
     "Pytorch": "torch", "Matplotlib": "matplotlib",
 }  # library as the set calls it -> what is imported  # fmt: skip
+
+
+def installed(problems: Iterable[Problem]) -> dict[str, str]:
+    """Versions of the packages that these problems import, of those that are here; empty for other sets.
+
+    The set was made with versions of 2023: what a newer one no longer does fails here.
+    """
+    modules = {MODULES[p.extra["library"]] for p in problems if "library" in p.extra}
+    brought_by = importlib.metadata.packages_distributions() if modules else {}  # sklearn -> scikit-learn
+    names = sorted(name for module in modules for name in brought_by.get(module, ())[:1])
+    return {name: importlib.metadata.version(name) for name in names}
 
 
 def missing(problem: Problem) -> str | None:

@@ -52,7 +52,7 @@ def entry_point(declaration: str, short: str) -> str:
 
 
 # what a Go solution may use without an import of its own, as in CodeGeeX's evaluation
-_GO_PACKAGES = ("math", "strings", "fmt", "strconv", "time", "bytes", "regexp", "sort", "math/rand", "crypto/md5")
+GO_PACKAGES = ("math", "strings", "fmt", "strconv", "time", "bytes", "regexp", "sort", "math/rand", "crypto/md5")
 _GO_IMPORTS = re.compile(r"^import[ \t]*(?:\(([^)]*)\)|([^\n]*))[ \t]*\n?", re.MULTILINE)
 
 
@@ -75,7 +75,7 @@ def go_program(program: str, problem: Problem) -> str:
     body = re.sub(r"^package \w+\s*", "", _GO_IMPORTS.sub("", program), flags=re.MULTILINE)
     used = re.sub(r"//[^\n]*", "", f"{body}\n{problem.test}")
     given, own = [*imports(head), *imports(problem.prompt)], imports(program)
-    may = [*given, *(f'"{package}"' for package in _GO_PACKAGES if name(package) not in map(name, own))]
+    may = [*given, *(f'"{package}"' for package in GO_PACKAGES if name(package) not in map(name, own))]
     needed = [line for line in may if re.search(rf"\b{re.escape(name(line))}\.", used)]
     needed += [line for line in own if line not in given]
     lines = "".join(f"    {line}\n" for line in dict.fromkeys(needed) if line)

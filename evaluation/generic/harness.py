@@ -33,8 +33,8 @@ from artefacts import (
     write_json,
 )
 from evaluation import result
-from evaluation.generate import pinned
-from evaluation.generator import model_digest
+from evaluation.generate import pinned, resolved
+from evaluation.generator import Generator, answers_digest, model_digest
 from evaluation.generic import rows
 
 RULES = Path(__file__).with_name("rules.yaml")
@@ -53,6 +53,15 @@ class Rules(StrictModel):
     chat: bool
     dtype: Literal["bfloat16", "float32", "float16"]
     batch_size: PositiveInt
+
+
+def rules_of(name: str) -> Rules:
+    """A benchmark's entry in rules.yaml.
+
+    Raises:
+        Refusal: a key is unknown, missing or of a wrong type.
+    """
+    return validate(Rules, read_mapping(RULES)[name], f"{RULES}: {name}")
 
 
 def task_files(name: str, rules: Rules, found: Mapping[str, Mapping[str, rows.Rows]], folder: Path) -> list[str]:
@@ -98,11 +107,12 @@ def evaluate(name: str, model: str, output: Path, data: Path | None, limit: int 
     Raises:
         Refusal: lm-eval, the model or the questions are not there.
     """
-    rules = validate(Rules, read_mapping(RULES)[name], f"{RULES}: {name}")
+    rules = rules_of(name)
     if importlib.util.find_spec("lm_eval") is None:
         raise Refusal("lm-eval is not installed; run .venv/bin/pip install -r requirements-extras.txt.")
     found = rows.load(name, data)
-    digest = model_digest(model, "transformers")
+    model = resolved(model)
+    digest = answers_digest(Generator(model), model_digest(model, "transformers"))
     key = code_key(["evaluation.generic.harness"], [rules.model_dump(), limit], PINS, [digest, hash_of(found)])
     known = read_json(output / "result.json")
     if known and known.get("key") == key:
@@ -116,6 +126,7 @@ def evaluate(name: str, model: str, output: Path, data: Path | None, limit: int 
     repo, revision = pinned(model)
     done = simple_evaluate(
         model="hf",
+        # of a folder the revision is not read, but lm-eval wants one
         model_args={"pretrained": repo, "revision": revision or "main", "dtype": rules.dtype, "use_safetensors": True},
         tasks=names,
         task_manager=TaskManager(include_path=str(output / "tasks"), include_defaults=False),
@@ -142,6 +153,18 @@ def evaluate(name: str, model: str, output: Path, data: Path | None, limit: int 
     return built
 
 
+def plan(names: list[str], model: str, limit: int | None) -> str:
+    """What would be asked of a model; nothing is loaded or fetched."""
+    lines = [f"model      {model}", "", f"{'benchmark':12}{'questions':>10}{'shots':>7}{'most tokens':>13}"]
+    for name in names:
+        rules = rules_of(name)
+        questions, parts = rows.published(name)
+        questions = min(questions, parts * limit) if limit else questions
+        most = questions * (rules.max_new_tokens or 0)
+        lines.append(f"{name:12}{questions:>10,}{rules.shots:>7}{f'{most:,}' if most else 'likelihoods':>13}")
+    return "\n".join([*lines, "", "a plan: nothing was asked and nothing was run"])
+
+
 @command_line
 def main() -> None:
     parser = argparse.ArgumentParser(
@@ -149,16 +172,20 @@ def main() -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("model", help="model folder, or Hub id (owner/name)")
+    parser.add_argument("model", help="model folder, or Hub id (owner/name, owner/name@revision)")
     parser.add_argument("--output", type=Path, required=True, help="folder; each benchmark gets one in it")
     parser.add_argument("--benchmarks", default=",".join(rows.NAMES), help=f"(default: {','.join(rows.NAMES)})")
     parser.add_argument("--limit", type=int, help="only the first questions of each task")
     parser.add_argument("--data", type=Path, help="folder with the questions (default: REAL_DATA_DIR)")
+    parser.add_argument("--dry-run", action="store_true", help="print the plan, load and ask nothing")
     given = parser.parse_args()
     names = [name for name in given.benchmarks.split(",") if name]
     for name in names:
         if name not in rows.NAMES:
             parser.error(f"--benchmarks: there is no '{name}'; known benchmarks: {', '.join(rows.NAMES)}")
+    if given.dry_run:
+        print(plan(names, given.model, given.limit))
+        return
     for name in names:
         print(result.line(evaluate(name, given.model, given.output / name, given.data, given.limit)))
 

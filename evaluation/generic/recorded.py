@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from artefacts import Refusal, sha256_of_file
-from evaluation import samples
 from evaluation.generic import rows
 from evaluation.result import build_answers
+from evaluation.samples import files
 
 BENCHMARK = "bbh"
 VERSIONS = ("cot", "direct")  # the two prompts of the paper: chain of thought, answer only
@@ -66,7 +66,7 @@ def rows_of(path: Path) -> dict[str, list[dict[str, Any]]]:
             raise Refusal(f"{path}: no .json, .jsonl or .gz files in this folder.")
     found: dict[str, list[dict[str, Any]]] = {}
     for file in paths:
-        rows = samples.rows_of(file)
+        rows = files.rows_of(file)
         if len(rows) == 1 and isinstance(rows[0], dict) and isinstance(rows[0].get("outputs"), list):
             rows = rows[0]["outputs"]
         for number, row in enumerate(rows, 1):

@@ -142,6 +142,13 @@ def load(name: str, folder: Path | None = None) -> dict[str, dict[str, Rows]]:
         raise Refusal(f"{name}: a row or file is not as it should be ({error!r}); fetch it again.") from None
 
 
+def published(name: str) -> tuple[int, int]:
+    """How many questions the published set has, and in how many tasks or subjects."""
+    if name == "bbh":
+        return sum(_BBH_ROWS.values()), len(_BBH_ROWS)
+    return (_GSM8K.rows, 1) if name == "gsm8k" else (_MMLU["test"].rows, len(_MMLU_SUBJECTS))
+
+
 def absent(name: str, found: Mapping[str, int]) -> Lacking:
     """What the published set has and a run has not.
 

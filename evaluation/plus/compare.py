@@ -107,7 +107,7 @@ def failing(outputs, expected, base_count, rule, atol, inputs):
                 right = near(found[1], exp, atol)
             else:
                 right = RULES[rule](found[1], exp, atol, *(inputs[number] if inputs else ()))
-        except Exception as error:
+        except Exception as error:  # hostile values: what cannot be compared is not equal, and the reason says why
             right, found = False, ("ok", f"{type(error).__name__}: {error}")
         if right is not True:
             return f"{where} wrong_output: expected {_short(exp)}, got {_short(found[1])}"
@@ -117,6 +117,6 @@ def failing(outputs, expected, base_count, rule, atol, inputs):
 def _short(value):
     try:
         text = repr(value)
-    except Exception:
+    except Exception:  # an int of 5,000 digits does not print
         text = type(value).__name__
     return text if len(text) <= 120 else text[:117] + "..."

@@ -7,7 +7,7 @@ import pytest
 
 import sandbox
 from evaluation import benchmarks
-from evaluation import evaluate as front_door
+from evaluation import score_file as front_door
 from evaluation.judge import Limits, judge
 from evaluation.plus import expected
 

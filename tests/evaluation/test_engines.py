@@ -11,7 +11,7 @@ import torch
 import yaml
 
 from artefacts import ROOT, Refusal, read_mapping
-from evaluation import evaluate as module
+from evaluation import checkpoint as module
 from evaluation import generate
 from evaluation.benchmarks import humaneval
 from tests.conftest import run_module

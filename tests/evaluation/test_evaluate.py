@@ -7,7 +7,8 @@ import yaml
 
 import sandbox
 from artefacts import ROOT, Refusal, hash_of, read_json, read_mapping, sha256_of_file
-from evaluation import evaluate as module
+from evaluation import checkpoint as module
+from evaluation import evaluate as command
 from evaluation import generate
 from sandbox import backends
 
@@ -139,9 +140,9 @@ def test_running_without_a_sandbox_marks_the_result(tiny_model, protocol, perfec
 
 def test_no_sandbox_no_run(tiny_model, protocol, perfect, tmp_path, monkeypatch):
     def none():
-        raise module.sandbox.SandboxError("untrusted code has no sandbox here.")
+        raise sandbox.SandboxError("untrusted code has no sandbox here.")
 
-    monkeypatch.setattr(module.sandbox, "backend", none)
+    monkeypatch.setattr(sandbox, "backend", none)
     with pytest.raises(Refusal, match="has no sandbox here"):
         evaluate(tiny_model, protocol(), 1, tmp_path / "out")
     assert not perfect
@@ -178,7 +179,7 @@ def test_a_real_model_answers_every_problem_through_the_command_line(
     out, rules = tmp_path / "out", protocol(max_new_tokens=24).with_suffix("")
     more = ["--protocol", str(rules), "--limit", "3", "--output", str(out)]
     monkeypatch.setattr("sys.argv", ["evaluate", str(tiny_model), *more])
-    assert module.main() == 0 and "of 3 pass" in capsys.readouterr().out
+    assert command.main() == 0 and "of 3 pass" in capsys.readouterr().out
     result = read_json(out / "result.json")
     assert result["problems"] == 3 and sum(result["outcomes"].values()) == 3
     for name in ("samples.jsonl", "result.programs.jsonl"):
@@ -188,8 +189,8 @@ def test_a_real_model_answers_every_problem_through_the_command_line(
 
 def test_a_folder_without_weights_is_refused(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["evaluate", str(tmp_path), "--output", str(tmp_path / "out")])
-    assert module.main() == 2 and "no safetensors weights there" in capsys.readouterr().err
+    assert command.main() == 2 and "no safetensors weights there" in capsys.readouterr().err
     monkeypatch.setattr("sys.argv", ["evaluate", str(tmp_path / "merged"), "--output", str(tmp_path / "out")])
-    assert module.main() == 2
+    assert command.main() == 2
     said = capsys.readouterr().err
     assert "no such model folder" in said and "make train-" in said and "make merge-" in said and said.count("\n") == 1

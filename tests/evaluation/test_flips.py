@@ -9,8 +9,8 @@ import pytest
 
 import sandbox
 from evaluation import benchmarks
-from evaluation.evaluate import limits_for
 from evaluation.judge import Limits, judge
+from evaluation.score_file import limits_for
 
 OTHERS = os.cpu_count() or 1  # processes that keep every core busy
 

@@ -5,11 +5,13 @@ import gzip
 import importlib.util
 import io
 import json
+import shutil
 import zipfile
 
 import pytest
+import yaml
 
-from artefacts import Refusal, read_json, read_mapping, validate, write_bytes
+from artefacts import ROOT, Refusal, read_json, read_mapping, validate, write_bytes
 from evaluation import compare, rescore, result
 from evaluation.generic import harness, recorded, rows
 from tests.conftest import run_module
@@ -46,7 +48,11 @@ def test_a_folder_of_tasks_has_a_mean_of_tasks_and_compares(tmp_path):
     assert found["pass_at_1"] == pytest.approx(3 / 5) and found["unweighted_mean"] == pytest.approx(3 / 8)
     assert found["unweighted_standard_error"] == pytest.approx((3 / 16 / 4) ** 0.5 / 2)
     assert "unweighted mean 37.5 %" in result.line(found) and "unweighted mean 37.5 %" in done.stdout
-    assert compare.compare(found, found)["difference"] == 0
+    again = compare.compare(found, found)
+    assert again["difference"] == again["mean_of_parts"]["difference"] == 0
+    assert again["mean_of_parts"]["first"] == found["unweighted_mean"] and list(again["mean_of_parts"]["parts"]) == [
+        "a", "b",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -255,3 +261,63 @@ def test_gsm8k_has_four_examples_and_the_last_number_counts(tiny_model, tmp_path
         assert prompt.endswith(f"Q: How much is {number} and 1,000?\nA:") and options["max_gen_toks"] == 512
     assert [task["passed"] for task in found["tasks"].values()] == [0, 1, 0]
     assert (found["problems"], found["problems_in_benchmark"], found["absent"]) == (3, 1319, {})
+
+
+@needs_lm_eval
+def test_a_model_of_the_hub_is_asked_at_the_commit_that_the_result_names(
+    tiny_model, questions, tmp_path, monkeypatch, knows
+):
+    import lm_eval
+
+    knows(lambda prompt: "D")
+    asked, real = [], lm_eval.simple_evaluate  # the one that knows
+
+    def evaluate(model, **given):
+        asked.append(given["model_args"])
+        return real(model, **given)
+
+    monkeypatch.setattr(lm_eval, "simple_evaluate", evaluate)
+    monkeypatch.setattr(harness, "resolved", lambda model: f"{model}@{'5' * 40}")
+    found = harness.evaluate("mmlu", "lab/m", tmp_path, questions, 1)
+    assert found["model"] == f"lab/m@{'5' * 40}"
+    assert (asked[0]["pretrained"], asked[0]["revision"]) == ("lab/m", "5" * 40)
+    monkeypatch.setattr(harness, "resolved", lambda model: f"{model}@{'6' * 40}")  # the branch moved
+    harness.evaluate("mmlu", "lab/m", tmp_path, questions, 1)
+    assert [given["revision"] for given in asked] == ["5" * 40, "6" * 40]
+
+
+@needs_lm_eval
+def test_another_tokenizer_is_another_result(tiny_model, questions, tmp_path, knows):
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_model, folder)
+    asked = knows(lambda prompt: "D")
+    for name in (None, "tokenizer_config.json"):
+        if name:
+            settings = json.loads((folder / name).read_text())
+            (folder / name).write_text(json.dumps(settings | {"chat_template": "another"}))
+        harness.evaluate("mmlu", str(folder), tmp_path / "out", questions, 1)
+    assert len(asked) == 2 * 2 * 4  # twice: subjects x choices
+
+
+BASE_MODEL = ROOT / "build/models/SmolLM2-135M-Instruct"
+
+
+@needs_lm_eval
+@pytest.mark.slow
+@pytest.mark.skipif(not BASE_MODEL.is_dir(), reason=f"{BASE_MODEL} is not there; make base-model")
+@pytest.mark.parametrize(("name", "asked", "published"), [("mmlu", 5, 14042), ("bbh", 27, 6511), ("gsm8k", 1, 1319)])
+def test_a_real_model_answers_real_questions_offline(real_data, tmp_path, monkeypatch, name, asked, published):
+    """One question of each task, few tokens: whether the whole way holds, and no score."""
+    rules = {key: row | {"max_new_tokens": row["max_new_tokens"] and 48}
+             for key, row in read_mapping(harness.RULES).items()}  # fmt: skip
+    monkeypatch.setattr(harness, "RULES", tmp_path / "rules.yaml")
+    harness.RULES.write_text(yaml.safe_dump(rules))
+    found = harness.evaluate(name, str(BASE_MODEL), tmp_path / name, real_data, 1)
+    assert (found["problems"], found["problems_in_benchmark"]) == (asked, published)
+    reasons = [task["verdicts"][0]["reason"] for task in found["tasks"].values()]
+    said = [reason.split(", got ")[1] for reason in reasons if reason]
+    assert found["passed"] == reasons.count(None) and all(text != "''" for text in said), "it said something each time"
+    if name != "gsm8k":
+        parts = compare.compare(found, found)["mean_of_parts"]
+        assert len(parts["parts"]) == asked and parts["first"] == pytest.approx(found["unweighted_mean"])
+    assert bool(found["absent"]) == (name == "mmlu")  # the folder holds five subjects

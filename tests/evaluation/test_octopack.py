@@ -6,7 +6,7 @@ import json
 import pytest
 
 import sandbox
-from evaluation import evaluate as module
+from evaluation import checkpoint as module
 from evaluation import octopack, protocol, reproduce, result
 from evaluation.benchmarks import Problem
 from evaluation.judge import Limits, judge
@@ -75,8 +75,8 @@ def rules(name):
 def prompt_of(name, language, describe=False, description=None):
     asked, has = rules(name), problem(language)
     if description is not None:
-        (has,) = protocol.candidates(asked, has, [description])
-    made = module._prompts(asked, [has], [], asked.describe if describe else None)[has.task_id]
+        (has,) = protocol.described(asked, has, [description])
+    (made,) = module._prompts(asked, {has.task_id: [has]}, [], asked.describe if describe else None)[has.task_id]
     assert not made.chat
     return made.text + made.prefix
 
@@ -292,26 +292,33 @@ def test_right_generations_pass_and_buggy_ones_fail(language, task):
     assert (right["status"], buggy["status"]) == ("ok", "wrong_output"), (right, buggy)
 
 
-def test_a_program_is_written_from_every_description(tmp_path, monkeypatch):
+def test_a_program_is_written_from_every_description(tiny_model, tmp_path, monkeypatch):
     descriptions = ["Twice.", "Three!", "Nothing"]
     asked = []
 
-    def answers(self, prompts, given, path, key):
-        asked.append((path.name, given.samples_per_task, [prompt.text for prompt in prompts.values()]))
-        if "Provide a concise" in asked[-1][2][0]:
-            return {task_id: descriptions for task_id in prompts}
-        return {task_id: [f"\n    return {2 + n} * x\n"] for n, task_id in enumerate(prompts)}
+    def answers(engine, model, prompts, decoding, title):
+        asked.append([(prompt.task_id, prompt.sample, prompt.text) for prompt in prompts])
+        for index, prompt in enumerate(prompts):
+            is_first = "Provide a concise" in prompt.text
+            yield {index: descriptions[prompt.sample] if is_first else f"\n    return {2 + prompt.sample} * x\n"}
 
-    monkeypatch.setattr(module.Generator, "answer", answers)
+    monkeypatch.setattr(module.generate, "answers", answers)
     monkeypatch.setattr(module.benchmarks, "load", lambda *_: [problem("python")])
     path = tmp_path / "explain.yaml"
     path.write_text(
         (protocol.FOLDER / "octopack/explain.yaml").read_text().replace("samples_per_task: 20", "samples_per_task: 3")
     )
-    generator = module.Generator("model", "server", "http://127.0.0.1:9/v1")
-    found = module.evaluate(generator, path, module.Selection(), tmp_path / "out")
-    assert [(name, samples) for name, samples, _ in asked] == [("descriptions.jsonl", 3), ("samples.jsonl", 1)]
-    assert [text.split("\n")[1] for text in asked[1][2]] == descriptions
+    found = module.evaluate(module.Generator(str(tiny_model)), path, module.Selection(), tmp_path / "out")
+    assert [[(task_id, n) for task_id, n, _ in some] for some in asked] == [[("python/0", n) for n in range(3)]] * 2
+    assert [text.split("\n")[1] for _, _, text in asked[1]] == descriptions
+    # answers stand where those of every other task do: under the task and the number of the sample
+    for name, texts in (
+        ("descriptions", descriptions), ("samples", [f"\n    return {n} * x\n" for n in (2, 3, 4)])
+    ):  # fmt: skip
+        rows = [json.loads(line) for line in (tmp_path / f"out/{name}.jsonl").open()]
+        assert [(r["task_id"], r["sample"], r["answer"]) for r in rows] == [
+            ("python/0", n, text) for n, text in enumerate(texts)
+        ]  # fmt: skip
     task = found["tasks"]["python/0"]
     assert (task["samples"], task["passed"]) == (3, 1) and found["pass_at_1"] == pytest.approx(1 / 3)
     # 163 more in Python and 820 in other languages were published, and a result says so

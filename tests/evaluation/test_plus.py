@@ -62,6 +62,23 @@ def test_near(out, exp, atol, right):
     assert compare.near(out, exp, atol) is right
 
 
+@pytest.mark.parametrize(
+    ("rule", "out", "exp", "says"),
+    [
+        (
+            "same_set",
+            [[1], [2]],
+            [1, 2],
+            "base 0 wrong_output: expected [1, 2], got \"TypeError: unhashable type: 'list'\"",
+        ),
+        ("root", "x", 0.5, "base 0 wrong_output: expected 0.5, got 'TypeError: must be real number, not str'"),
+        ("equal", [10**5000], 1, "base 0 wrong_output: expected 1, got list"),
+    ],
+)
+def test_what_cannot_be_compared_or_printed_is_wrong_and_says_why(rule, out, exp, says):
+    assert compare.failing([("ok", out)], [exp], 1, rule, 0, [[[1, 2]]]) == says
+
+
 def problem(entry, solution, base, plus, number="HumanEval/900", atol=0):
     extra = {"base_input": base, "plus_input": plus, "atol": atol, "contract": ""}
     return Problem(number, "", solution, "", entry, extra=extra)

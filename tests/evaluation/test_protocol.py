@@ -135,3 +135,17 @@ def test_figures_are_met_within_two_standard_errors():
     assert part == "no verdict: 159 of 164 problems were not scored"
     assert reproduce.row("a+", 75.6, result)["ours"] == pytest.approx(74)
     assert reproduce.row("a+", 81.0, result)["verdict"].startswith("NOT")
+    none = {"pass_at_1": 0.0, "standard_error": 0.0}
+    nothing = result | none | {"scores": {}}
+    assert reproduce.row("a", 0.6, nothing)["verdict"] == "reproduced (within 3 / problems, all ending alike)"
+    assert reproduce.row("a", 2.0, nothing)["verdict"].startswith("NOT")
+
+
+@pytest.mark.parametrize("path", sorted((protocol.FOLDER / "octogeex").glob("*.yaml")), ids=lambda path: path.stem)
+def test_octogeex_differs_from_octopack_in_its_texts_alone(path):
+    sibling = protocol.FOLDER / "octopack" / path.name
+    ours, theirs = protocol.read(path).model_dump(), protocol.read(sibling).model_dump()
+    assert {key for key in ours if ours[key] != theirs[key]} <= {"about", "instruction", "describe"}
+    for key in ("instruction", "describe"):  # and there in the space behind the question
+        assert (ours[key] or "").replace("_trimmed", "_as_is") == (theirs[key] or "").replace("_trimmed", "_as_is")
+    assert len(list(sibling.parent.glob("*.yaml"))) == len(list(path.parent.glob("*.yaml"))) == 4

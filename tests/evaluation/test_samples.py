@@ -9,7 +9,8 @@ import pytest
 
 from artefacts import Refusal
 from evaluation import benchmarks, errors, evaluate, extract, samples
-from evaluation.evaluate import Selection, score_samples
+from evaluation.score_file import score_samples
+from evaluation.selection import Selection
 
 PROBLEMS = benchmarks.load("humaneval")[:4]
 BODIES = {p.task_id: p.solution for p in PROBLEMS}
@@ -69,6 +70,16 @@ FORMS |= {
         {"eval": {t: [{"solution": c, "base_status": "pass"}] for t, c in PROGRAMS.items()}}
     ),
     "by task, an object each": json.dumps({t: {"completion": c} for t, c in BODIES.items()}),
+    "OpenCompass": json.dumps(
+        {
+            str(n): {
+                "origin_prompt": [{"role": "HUMAN", "prompt": p.prompt}],
+                "prediction": f"```python\n{p.prompt}{p.solution}\n```\nIt loops.",
+                "gold": p.task_id,
+            }
+            for n, p in enumerate(PROBLEMS)
+        }
+    ),
     "several with a verdict each": lines({"task_id": t, "output": [c], "passed": [True]} for t, c in PROGRAMS.items()),
     "MultiPL-E results": lines(
         {"name": f"HumanEval_{n}_x", "language": "py", "results": [{"program": p.prompt + p.solution, "status": "OK"}]}
@@ -160,6 +171,38 @@ def test_rows_say_their_language_where_a_set_has_several(tmp_path, language, nam
             samples.read(path, X, True)
 
 
+@pytest.mark.parametrize(
+    ("ids", "says"),
+    [
+        (
+            ["Java/0", "Java/1"],
+            r"Python/0 \(and 1 more\) has no sample; name what the file holds \(--languages java\)",
+        ),
+        (["Java/0", "Python/1"], r"Python/0 \(and 1 more\) has no sample; mend the file, or leave"),
+        (["HumanEval/0", "HumanEval/1"], "HumanEval/0 .* is not a task .*; name the language that the file is in"),
+        ([0, 1], r"0 \(and 1 more\) is not a task of this benchmark .*; name the language that the file is in"),
+    ],
+)
+def test_a_file_in_one_language_of_several_hears_what_to_name(tmp_path, ids, says):
+    path = tmp_path / "x.jsonl"
+    path.write_text(lines({"task_id": task_id, "solution": "def f(n):\n    return 0\n"} for task_id in ids))
+    with pytest.raises(Refusal, match=says):
+        samples.read(path, X, False)
+
+
+def test_a_problem_without_a_function_is_neither_cut_nor_put_behind_its_prompt(tmp_path):
+    """DS-1000: the text goes into the problem's context, with whatever functions and comments it holds."""
+    texts = ["x = 1\n# then\ndef g():\n    return x\n\nresult = g()\n", "y = 2\nif y:\n    result = y\n"]
+    problems = [
+        benchmarks.Problem(f"DS-1000/{n}", "A:\n<code>\n", "", "", "", extra={"library": "Numpy"}) for n in range(2)
+    ]
+    path = tmp_path / "x.jsonl"
+    path.write_text(lines({"task_id": p.task_id, "completion": text} for p, text in zip(problems, texts, strict=True)))
+    held = samples.read(path, problems, False)
+    assert held.programs == {p.task_id: [text] for p, text in zip(problems, texts, strict=True)}
+    assert (held.how["cut"], held.how["program"]) == ("no", "text in the problem's own context")
+
+
 def test_answers_without_code_are_counted_apart_and_fail_as_they_did(tmp_path):
     texts = ["", "I'm sorry, but I cannot help.", "    return 7\n", PROBLEMS[3].solution]
     path = tmp_path / "x.jsonl"
@@ -228,9 +271,11 @@ def test_mbpp_of_multipl_e_continues_its_own_prompt(tmp_path):
     prompt = 'def plus(x: int) -> int:\n    """Add one.\n    """\n'
     path = tmp_path / "x.jsonl"
     path.write_text(lines([{"name": "mbpp_9_plus", "prompt": prompt, "completions": ["    return x + 1\n"]}]))
-    assert samples.read(path, [problem], False).programs == {"Mbpp/9": [f"{prompt}    return x + 1\n"]}
+    held = samples.read(path, [problem], False)
+    assert held.programs == {"Mbpp/9": [f"{prompt}    return x + 1\n"]} and held.how["program"] == "prompt, then text"
     path.write_text(lines([{"task_id": 9, "solution": "def plus(x):\n    return x + 1\n"}]))
-    assert samples.read(path, [problem], False).programs == {"Mbpp/9": ["def plus(x):\n    return x + 1\n"]}
+    held = samples.read(path, [problem], False)
+    assert held.programs == {"Mbpp/9": ["def plus(x):\n    return x + 1\n"]} and held.how["program"] == "text alone"
 
 
 def test_imports_of_the_prompt_are_there_for_programs_without_them(tmp_path):
@@ -301,6 +346,11 @@ def test_odd_completions_are_counted_and_do_not_pass(tmp_path, text, kind, statu
         (b'{"HumanEval/0": [7]}', "entry 'HumanEval/0': holds int"),
         (b'{"task_id": "HumanEval/0", "completions": ["x", null]}\n', "row 1: 'completions' is NoneType"),
         (b'{"name": "HumanEval_0_x", "language": "js", "prompt": "p", "completions": ["x"]}\n', "row 1: is in js"),
+        (b'{"task_id": "HumanEval/0", "language": ["python"], "completion": "x"}\n', "row 1: 'language' is list"),
+        (
+            b'{"task_id": "HumanEval/0", "completions": ["x", "y"], "passed": [true]}\n',
+            "row 1: 'passed' holds 1 verdicts, 'completions' 2 texts",
+        ),
     ],
 )
 def test_a_bad_file_is_one_sentence(tmp_path, data, says):

@@ -25,6 +25,9 @@ def test_standard_error_and_what_it_allows_to_say():
     assert scores.standard_error([0] * 30) == 0
     assert "30 problems cannot show a gain" in scores.caveat(30, 0.07)
     assert "under 6.8 points" in scores.caveat(164, 0.034)
+    # none of ten passed: that says little, and no "two standard errors are 0.0 points"
+    assert scores.caveat(10, 0.0) == "All 10 problems end alike: the true score may be 30.0 points away."
+    assert (1 - scores.noise(100, 0.0)) ** 100 == pytest.approx(0.05, abs=0.01)  # what the rule of three stands on
 
 
 def test_k_is_only_as_large_as_every_task_allows():
@@ -75,6 +78,37 @@ def test_compare_takes_common_tasks_and_names_what_changed(tmp_path, capsys):
         compare.compare(made(A), made(B, benchmark="mbpp"))
     with pytest.raises(Refusal, match="no result of an evaluation there"):
         compare.read(tmp_path)
+
+
+def of_libraries(passes):
+    """A result of DS-1000: library -> which of its problems pass."""
+    problems = [
+        Problem(f"DS-1000/{name}{n}", "p", "s", "t", "", extra={"library": name})
+        for name, rows in passes.items()
+        for n in range(len(rows))
+    ]
+    flags = [ok for rows in passes.values() for ok in rows]
+    records = {p.task_id: [verdict("ok" if ok else "wrong_output")] for p, ok in zip(problems, flags, strict=True)}
+    return {"benchmark": "ds1000", "version": "v1", **result.build(problems, records, len(problems), "here")}
+
+
+def test_compare_gives_the_difference_of_unweighted_means_with_its_error():
+    """A large part that gained little and a small one that gained much: each counts the same."""
+    base = of_libraries({"Pandas": [0, 0, 0, 0, 1, 1, 1, 1], "Scipy": [0, 0]})
+    tuned = of_libraries({"Pandas": [1, 0, 0, 0, 1, 1, 1, 1], "Scipy": [1, 0]})
+    found = compare.compare(base, tuned)
+    parts = found["mean_of_parts"]
+    assert found["difference"] == pytest.approx(2 / 10) and parts["difference"] == pytest.approx((1 / 8 + 1 / 2) / 2)
+    assert parts["first"] == base["unweighted_mean"] and parts["second"] == tuned["unweighted_mean"]
+    assert parts["parts"]["Pandas"]["tasks"] == 8 and parts["parts"]["Scipy"]["difference"] == 0.5
+    # the mean of two draws of Scipy's gains is 0, 1/2, 1/2 or 1; of Pandas' one gain in eight likewise
+    variances = statistics.pvariance([1, 0]) / 2, statistics.pvariance([1, *[0] * 7]) / 8
+    assert parts["standard_error"] == pytest.approx(sum(variances) ** 0.5 / 2)
+    assert parts["high"] - parts["low"] == pytest.approx(2 * 1.96 * parts["standard_error"])
+    said = compare.table(found, ("a", "b"))
+    assert "unweighted mean of 2      A  25.0 %, B  56.2 %, B - A +31.2 points +- 18.6, 95 % interval" in said
+    assert "    Scipy (2)" in said
+    assert compare.compare(made(A), made(B))["mean_of_parts"] is None  # a set of one part
 
 
 def test_errors_stand_side_by_side_and_failing_tasks_are_listed(tmp_path, capsys, monkeypatch):

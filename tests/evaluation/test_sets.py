@@ -1,5 +1,8 @@
 """Reference solutions pass and wrong ones fail, in every set and language that this machine can run."""
 
+import dataclasses
+import importlib.metadata
+
 import pytest
 
 import sandbox
@@ -99,3 +102,8 @@ def test_a_missing_library_is_named_and_not_scored(real_data, monkeypatch):
     found = result.build(problems, records, 1000, "here")
     assert found["unscored"] == ids[:1] and list(found["scores"]) == ["Numpy"] and found["passed"] == 1
     assert found["unscored_because"] == {"the library no_such_plots is not installed": 1}
+    assert found["libraries"] == {"numpy": importlib.metadata.version("numpy")}
+    assert ds1000.installed([dataclasses.replace(problems[0], extra={"library": "Sklearn"})]) == {
+        "scikit-learn": importlib.metadata.version("scikit-learn")
+    }
+    assert ds1000.installed(benchmarks.load("humaneval")) == {}

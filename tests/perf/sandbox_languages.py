@@ -1,11 +1,13 @@
 """Canonical and buggy solutions of HumanEvalPack, canonical ones of HumanEval-X, in every language they come in.
 
-    REAL_DATA_DIR=/path/to/data python tests/perf/sandbox_languages.py [python javascript java go cpp rust]
+    REAL_DATA_DIR=/path/to/data python tests/perf/sandbox_languages.py [python java go ...] [--part 1/4]
 
 Programs are put together and judged as evaluation does it, with the limits of evaluation/limits.yaml. Prints a table,
 and to stderr every exception by id with its cause: a canonical solution that does not pass, a buggy one that does.
+--part takes the problems whose place in the set leaves that remainder: four short runs instead of a long one.
 """
 
+import argparse
 import collections
 import sys
 import time
@@ -15,19 +17,20 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from evaluation import benchmarks, extract  # noqa: E402
 from evaluation.benchmarks.humaneval_x import LANGUAGES  # noqa: E402
-from evaluation.evaluate import limits_for  # noqa: E402
 from evaluation.judge import UNSCORED, judge  # noqa: E402
+from evaluation.score_file import limits_for  # noqa: E402
 
 
-def main(languages: list[str]) -> None:
-    """Prints the table and, at once, the exceptions."""
+def main(languages: list[str], number: int, parts: int) -> None:
+    """Prints the table and, at once, the exceptions; of every `parts`th problem, from the `number`th on."""
     print("| benchmark | language | canonical ok | buggy fails | statuses of the buggy | s |")
     print("| --- | --- | --- | --- | --- | --- |")
     for benchmark in ("humanevalpack", "humaneval_x"):
         limits, _ = limits_for(benchmark)
         known = benchmarks.load(benchmark)
         for language in languages:
-            problems, started = [p for p in known if p.language == language], time.time()
+            problems = [p for p in known if p.language == language][number - 1 :: parts]
+            started = time.time()
             if not problems:
                 print(f"| {benchmark} | {language} | not in this folder | - | - | - |")
                 continue
@@ -55,4 +58,8 @@ def main(languages: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:] or list(LANGUAGES.values()))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("languages", nargs="*", default=list(LANGUAGES.values()))
+    parser.add_argument("--part", default="1/1", help="which of how many: 1/4, 2/4, ...")
+    given = parser.parse_args()
+    main(given.languages, *map(int, given.part.split("/")))

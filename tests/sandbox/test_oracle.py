@@ -42,6 +42,10 @@ HELD = {
         "class Own(ValueError): pass\ndef f(x):\n    raise Own('no', x)",
         "def check(c):\n    try:\n        c(1)\n    except ValueError as e:\n        assert e.args == ('no', 1) and type(e).__name__ == 'Own'\n    else:\n        assert False",
     ),
+    "an exception that brings not what its class is made of": (
+        "class Own(UnicodeDecodeError):\n    def __init__(s, *a): s.args = a\ndef f(x): raise Own('no', x)",
+        "def check(c):\n    try:\n        c(1)\n    except ValueError as e:\n        assert e.args == ('no', 1) and type(e).__name__ == 'Own'\n    else:\n        assert False",
+    ),
     "keyword arguments": ("def f(a, *, b=1): return a - b", "def check(c):\n    assert c(5, b=2) == 3"),
     "classes": (
         "class f:\n    def __init__(s, n): s.d, s.n = {}, n\n    def put(s, k, v): s.d[k] = v\n    def get(s, k): return s.d.get(k, -1)",
