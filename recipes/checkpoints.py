@@ -39,6 +39,11 @@ def what_is_wrong(folder: Path) -> str | None:
     return None
 
 
+def step_of(folder: Path | None) -> int:
+    """Step of a checkpoint by its folder's name, 0 for None (the base model)."""
+    return int(folder.name.removeprefix("checkpoint-")) if folder else 0
+
+
 def steps_of(output: Path) -> list[tuple[int, Path]]:
     """Steps and folders of the checkpoints of a run, newest first."""
     found = [(re.fullmatch(r"checkpoint-(\d+)", p.name), p) for p in output.glob("checkpoint-*") if p.is_dir()]

@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 
 from artefacts import Refusal, command_line, read_json, write_bytes
-from recipes import inputs, save, sft
+from recipes import inputs, run_record, save
 from recipes import recipe as recipes
 
 REBUILT = Path("build/rebuild")
@@ -116,13 +116,14 @@ def compare(record: dict[str, Any], output: Path) -> str | None:
 
 def differences(record: dict[str, Any], output: Path) -> list[str]:
     """What differs between the record's surroundings and those of the rebuilt run: machine, packages and commit."""
-    before, now = dict(record["versions"] or {}), sft.versions()
+    before, now = dict(record["versions"] or {}), run_record.versions()
     here = read_json(output / "run.json")["hardware"]
     for name in ("cpu", "gpus", "processes", "threads"):  # what the rounding of a sum may depend on
         if record["hardware"]:
             before[name], now[name] = record["hardware"].get(name), here[name]
     said = [f"{name} {value} (now {now.get(name)})" for name, value in before.items() if now.get(name) != value]
-    return said + ([f"commit {record['commit']} (now {sft.commit()})"] if record["commit"] != sft.commit() else [])
+    commit = run_record.commit()
+    return said + ([f"commit {record['commit']} (now {commit})"] if record["commit"] != commit else [])
 
 
 @command_line

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from artefacts import Refusal, read_json
-from recipes import checkpoints, inputs, sft, supervise, trainer
+from recipes import checkpoints, inputs, run_record, sft, supervise, trainer, training_run
 from recipes.recipe import load
 from tests.recipes.conftest import call_main, toy_rows, write_dataset, write_recipe
 
@@ -40,7 +40,7 @@ def stop_after(monkeypatch, step, how):
         callback.on_step_end = on_step_end
         return callback
 
-    monkeypatch.setattr(sft, "stop_on_signals", with_accident)
+    monkeypatch.setattr(training_run, "stop_on_signals", with_accident)
 
 
 STRAIGHT = {
@@ -138,25 +138,25 @@ def test_kernels_are_recorded_as_used_where_they_are_installed_and_know_the_base
         recipe, arguments = inputs.resolved(recipe, arguments | {"use_cpu": False})
         used[base] = (recipe.attention, arguments["use_liger_kernel"])
     assert used == {tiny_model: ("flash_attention_2", True), tiny_glm: ("flash_attention_2", False)}
-    known = sft.version
-    monkeypatch.setattr(sft, "version", lambda name: "0.5" if name == "liger-kernel" else known(name))
-    assert sft.versions()["liger-kernel"] == "0.5" and "flash-attn" not in sft.versions()
+    known = run_record.version
+    monkeypatch.setattr(run_record, "version", lambda name: "0.5" if name == "liger-kernel" else known(name))
+    assert run_record.versions()["liger-kernel"] == "0.5" and "flash-attn" not in run_record.versions()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
-@pytest.mark.parametrize("where", ["make_trainer", "eval_losses"])  # before the first step; after the last one
+@pytest.mark.parametrize("where", ["make_trainer", "outcome_of"])  # before the first step; after the last one
 def test_a_run_stopped_outside_of_its_steps_says_so_at_once(
     in_process, recipe_file, tmp_path, monkeypatch, number, where
 ):
     recipe, handler = recipe_file(max_steps=2, save_steps=1), signal.getsignal(number)
     with monkeypatch.context() as patch:
-        patch.setattr(sft, where, lambda *_: os.kill(os.getpid(), number))
+        patch.setattr(training_run, where, lambda *_: os.kill(os.getpid(), number))
         stopped = in_process(sft, recipe, "--output", tmp_path / "run")
     assert stopped.code == supervise.STOPPED_EXIT_CODE and f"stopped by {number.name}" in stopped.err, stopped.err
     assert signal.getsignal(number) == handler and not (tmp_path / "run/run.json").exists()
     done = in_process(sft, recipe, "--output", tmp_path / "run")
     assert done.code == 0, done.err
-    assert ("resuming from" in done.out) == (where == "eval_losses")
+    assert ("resuming from" in done.out) == (where == "outcome_of")
 
 
 @pytest.fixture(scope="module")
@@ -321,7 +321,7 @@ def test_a_trainer_that_supervises_more_than_was_audited_is_not_started():
 
     whole = Dataset.from_list([{"input_ids": [1, 2, 3], "labels": [1, 2, 3]}])
     with pytest.raises(Refusal, match="supervises 3 tokens and the audit counted 1"):
-        sft.check_labels(SimpleNamespace(train_dataset=whole), supervised_tokens=1)
+        training_run.check_labels(SimpleNamespace(train_dataset=whole), supervised_tokens=1)
 
 
 def test_a_tied_model_stays_tied_and_is_saved_once(in_process, recipe_file, tiny_model, tmp_path):
