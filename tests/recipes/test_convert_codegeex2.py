@@ -10,7 +10,7 @@ from recipes import convert_codegeex2, plan, sft
 from recipes.recipe import load
 from tests.conftest import run_module
 from tests.local_hub import LocalHub
-from tests.recipes.conftest import DEMO
+from tests.recipes.conftest import DEMO, toy_rows
 
 TINY = {
     "model_type": "chatglm", "auto_map": {"AutoModel": "modeling_chatglm.ChatGLMForConditionalGeneration"},
@@ -93,10 +93,14 @@ def reference_logits(weights, ids):
 
 @pytest.fixture(scope="module")
 def pieces() -> dict[str, bytes]:
-    """Two small sentencepiece models of code, with bytes for what they do not know, as CodeGeeX2's is."""
+    """Two small sentencepiece models, with bytes for what they do not know, as CodeGeeX2's is.
+
+    Of texts that nobody edits: another corpus is another vocabulary, and then what a test trains on them ends otherwise.
+    """
     import sentencepiece
 
-    lines = "\n".join(path.read_text() for path in sorted((ROOT / "recipes").glob("*.py"))).split("\n")
+    lines = [line for row in toy_rows(30) for line in f"{row['instruction']}\n{row['response']}".split("\n")]
+    lines += (ROOT / "LICENSE").read_text().split("\n")
     found = {}
     for kind in ("bpe", "unigram"):
         out = io.BytesIO()
