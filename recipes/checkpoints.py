@@ -50,6 +50,12 @@ def steps_of(output: Path) -> list[tuple[int, Path]]:
     return sorted(((int(match[1]), path) for match, path in found if match), reverse=True)
 
 
+def is_after_the_last_step(folder: Path) -> bool:
+    """Whether the run of a whole checkpoint had no step left to take."""
+    state = read_json(folder / "trainer_state.json")
+    return state["global_step"] >= state["max_steps"]
+
+
 def newest_complete(output: Path) -> tuple[Path | None, list[str]]:
     """The checkpoint to resume from, or None; and a sentence about each newer one that is not whole."""
     said = []

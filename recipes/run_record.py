@@ -54,16 +54,16 @@ def outcome_of(
         done_before: steps of earlier sittings; `seconds` are those of this one.
         saved: facts of the verified model.
     """
-    history, state = trainer.state.log_history, trainer.state
-    losses = [log["loss"] for log in history if "loss" in log] or [history[-1]["train_loss"]]
-    share = 1 - done_before / state.max_steps  # of the tokens, in this sitting
-    speed = counts["tokens"] * trainer.args.num_train_epochs * share / seconds
+    state = trainer.state
+    losses = [log["loss"] for log in state.log_history if "loss" in log]
+    epochs = state.epoch * (1 - done_before / state.global_step)  # in this sitting
+    speed = counts["tokens"] * epochs / seconds
     return {
         "steps": state.global_step,
         "loss_first": losses[0],
         "loss_last": losses[-1],
         "losses": losses,
-        "eval_losses": eval_losses(history),
+        "eval_losses": eval_losses(state.log_history),
         "resumed_from_step": done_before or None,
         "seconds": round(seconds, 1),
         "tokens_per_s": round(speed, 1),

@@ -88,6 +88,7 @@ def make_trainer(path: Path, recipe: Recipe, arguments: dict[str, Any], prepared
         "per_device_eval_batch_size": 1,
         "dataset_kwargs": {"skip_prepare_dataset": True},
         "logging_nan_inf_filter": False,  # a NaN is to be seen, not averaged away
+        "logging_first_step": True,  # a run of fewer steps than logging_steps has a loss too
         "save_total_limit": None,  # checkpoints.rotate does it, after the marker
         "eval_strategy": arguments["eval_strategy"] if evaluated else "no",
         "trackio_static_space_id": False,  # a local database, no Space
@@ -122,7 +123,19 @@ def make_trainer(path: Path, recipe: Recipe, arguments: dict[str, Any], prepared
     return trainer
 
 
-def where_to_begin(trainer: Any, recipe: Recipe, arguments: dict[str, Any], counts: dict[str, Any]) -> Path | None:
+def what_comes(trainer: Any, recipe: Recipe, counts: dict[str, Any], begun: Path | None) -> str:
+    """In one line, the steps that are left."""
+    if begun and checkpoints.is_after_the_last_step(begun):
+        return f"training: all steps were taken, see {begun}; what is left is the verified save"
+    at_once = trainer.args.gradient_accumulation_steps * trainer.accelerator.num_processes
+    of_epochs = math.ceil(counts["packed_rows"] / at_once) * trainer.args.num_train_epochs
+    steps = trainer.args.max_steps if trainer.args.max_steps > 0 else of_epochs
+    going_on = f"resuming from {begun}" if begun else "from the base model"
+    liger = ", Liger's kernels" if trainer.args.use_liger_kernel else ""
+    return f"training: about {steps:g} steps, {going_on}; attention {recipe.attention}{liger}"
+
+
+def where_to_begin(trainer: Any, recipe: Recipe, counts: dict[str, Any]) -> Path | None:
     """The checkpoint that all ranks go on from, None for the base model; rank 0 says so, and deletes broken ones.
 
     Raises:
@@ -139,13 +152,7 @@ def where_to_begin(trainer: Any, recipe: Recipe, arguments: dict[str, Any], coun
     trainer.accelerator.wait_for_everyone()
     if main_process:
         write_json(output / "audit.json", counts)
-        at_once = trainer.args.gradient_accumulation_steps * trainer.accelerator.num_processes
-        steps = math.ceil(counts["packed_rows"] / at_once) * trainer.args.num_train_epochs
-        going_on = f"resuming from {begun}" if begun else "from the base model"
-        how = f"attention {recipe.attention}" + (", Liger's kernels" if arguments.get("use_liger_kernel") else "")
-        print(
-            "\n".join([*said, show_audit(counts), f"training: about {steps:g} steps, {going_on}; {how}"]), flush=True
-        )
+        print("\n".join([*said, show_audit(counts), what_comes(trainer, recipe, counts, begun)]), flush=True)
         for step, folder in checkpoints.steps_of(output):
             if step > checkpoints.step_of(begun):
                 checkpoints.delete(folder)  # not whole, said above
@@ -153,7 +160,9 @@ def where_to_begin(trainer: Any, recipe: Recipe, arguments: dict[str, Any], coun
 
 
 def take_steps(trainer: Any, begun: Path | None) -> float:
-    """Train to the end; seconds that it took.
+    """Train to the end; seconds that it took, in this sitting.
+
+    A run that was cut off between its last checkpoint and its last evaluation is evaluated again.
 
     Raises:
         Refusal: a loss that is not a number, a checkpoint that could not be written.
@@ -172,6 +181,9 @@ def take_steps(trainer: Any, begun: Path | None) -> float:
             f"{trainer.args.output_dir}: stopped at step {trainer.state.global_step}; run the same command again to "
             "go on."
         )
+    evaluated = {log["step"] for log in trainer.state.log_history if any(name.startswith("eval_") for name in log)}
+    if trainer.args.eval_strategy != "no" and trainer.state.global_step not in evaluated:
+        trainer.evaluate()
     return seconds
 
 
@@ -219,7 +231,7 @@ def train(
     check_labels(trainer, counts["supervised_tokens"])
     trainer.row_ids = datasets.Dataset.from_parquet(str(prepared / "rows.parquet"))["row_id"][:]
     trainer.settings = settings_of(recipe, arguments, revisions)
-    begun = where_to_begin(trainer, recipe, arguments, counts)
+    begun = where_to_begin(trainer, recipe, counts)
     seconds = take_steps(trainer, begun)
     saved = save_verified(trainer, recipe, output / "model")
     if saved is None:

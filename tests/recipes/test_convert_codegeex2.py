@@ -95,7 +95,7 @@ def reference_logits(weights, ids):
 def pieces() -> dict[str, bytes]:
     """Two small sentencepiece models, with bytes for what they do not know, as CodeGeeX2's is.
 
-    Of texts that nobody edits: another corpus is another vocabulary, and then what a test trains on them ends otherwise.
+    Of texts that nobody edits: another corpus is another vocabulary, and what a test trains on it ends otherwise.
     """
     import sentencepiece
 

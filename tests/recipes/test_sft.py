@@ -159,6 +159,32 @@ def test_a_run_stopped_outside_of_its_steps_says_so_at_once(
     assert ("resuming from" in done.out) == (where == "outcome_of")
 
 
+@pytest.mark.parametrize("steps", [{"max_steps": 4}, {}])  # within an epoch; at its end
+def test_a_run_cut_off_after_its_last_step_is_saved_and_takes_no_step_more(in_process, recipe_file, tmp_path, steps):
+    """Its checkpoint is there and its last evaluation is not."""
+    recipe = recipe_file(**STRAIGHT | steps)
+    assert in_process(sft, recipe, "--output", tmp_path / "straight").code == 0
+    reference = read_json(tmp_path / "straight/run.json")
+    output, last = tmp_path / "run", reference["steps"]
+
+    def cut_off(self, *arguments, **options):
+        if self.state.global_step == last:
+            raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("transformers.Trainer.evaluate", cut_off)
+        assert in_process(sft, recipe, "--output", output).code == 130
+    assert (output / f"checkpoint-{last}/complete.json").exists() and not (output / "model").exists()
+    done = in_process(sft, recipe, "--output", output)
+    assert done.code == 0, done.err
+    assert f"all steps were taken, see {output}/checkpoint-{last}; what is left is the verified save" in done.out
+    run = read_json(output / "run.json")
+    assert (run["steps"], run["resumed_from_step"]) == (last, last) and run["losses"] == reference["losses"]
+    assert run["eval_losses"] == reference["eval_losses"] and run["tokens_per_s"] == 0
+    assert same(weights(tmp_path / "straight/model"), weights(output / "model")), "bit for bit"
+    assert "unchanged" in in_process(sft, recipe, "--output", output).out
+
+
 @pytest.fixture(scope="module")
 def accident(tmp_path_factory, tiny_model):
     """A folder with `data/` and the unfinished `run/` over it, checkpoints at steps 2 and 4; nobody changes it."""
