@@ -2,12 +2,11 @@
 
 reads   a recipe, recipes/bases.yaml, recipes/throughput.yaml, the machine (nvidia-smi, free disk); writes nothing
 
-    DRY_RUN=1 make train-ds67b        (or: python -m recipes.plan recipes/sft/deepseek-coder-6.7b/full.yaml)
+    DRY_RUN=1 make train-ds67b        (python -m recipes.launch recipes/sft/deepseek-coder-6.7b/full.yaml --dry-run)
 
 Memory is arithmetic (recipes/memory.py), hours come from cited or measured rows (recipes/throughput.yaml).
 """
 
-import argparse
 import math
 import shutil
 import subprocess
@@ -17,7 +16,7 @@ from typing import Any
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from artefacts import ROOT, Refusal, StrictModel, command_line, read_json, read_mapping, validate
+from artefacts import ROOT, Refusal, StrictModel, read_json, read_mapping, validate
 from recipes import inputs
 from recipes.memory import FITS_SHARE, Base, disk_gib, gib_per_rank
 from recipes.recipe import Recipe, for_world, load, ours, refuse_longer_than
@@ -279,17 +278,3 @@ def refuse_if_it_cannot_run(
                 f"{path}: the base {recipe.base} is gated; accept its licence at https://huggingface.co/{recipe.base} "
                 "and run `hf auth login`, or name a copy on disk with BASE=."
             )
-
-
-@command_line
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m recipes.plan", description=__doc__.split("\n\n")[0])
-    parser.add_argument("recipe", type=Path)
-    parser.add_argument("--world-size", type=int, help="processes in all, when not those of the recipe")
-    given = parser.parse_args()
-    recipe, arguments = for_world(given.recipe, *load(given.recipe), given.world_size)
-    print(show(given.recipe, recipe, plan(given.recipe, recipe, arguments), machine()))
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())
