@@ -5,7 +5,7 @@ import os
 import pytest
 
 import bootstrap
-from artefacts import ROOT, Refusal
+from artefacts import ROOT, Refusal, read_json
 from recipes import plan
 from recipes.memory import Base, gib_per_rank
 from recipes.recipe import for_world, load
@@ -92,6 +92,13 @@ def test_the_disk_that_the_demo_wants_is_one_number_and_holds_its_plan():
     need = sum(plan.plan(DEMO, *load(DEMO))["disk_gib"].values()) * 2**30 / 1e9
     assert bootstrap.INSTALLED_GB + need < bootstrap.DEMO_GB
     assert f"The demo wants {bootstrap.DEMO_GB} GB of disk" in (ROOT / "README.md").read_text()
+
+
+def test_the_memory_that_the_demo_wants_is_one_number_and_holds_what_its_recorded_run_held():
+    held = read_json(ROOT / "model_cards/recipes/records/smollm2-135m-full.json")["hardware"]["peak_host_gib"]
+    assert held * 2**30 / 1e9 < bootstrap.DEMO_MEMORY_GB
+    wanted = f"{bootstrap.DEMO_MEMORY_GB} GB of memory"
+    assert wanted in (ROOT / "README.md").read_text() and wanted in DEMO.read_text().split("\nbase:")[0]
 
 
 def test_too_little_disk_is_refused_before_the_download():
