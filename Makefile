@@ -17,6 +17,7 @@ $(error SOURCES is stdlib or hub, not '$(SOURCES)')
 endif
 EVAL_LIMIT ?= 30
 DRY_RUN ?= 0
+DRY_FLAG = $(if $(filter-out 0,$(DRY_RUN)),--dry-run)
 # who is asked by stages that ask a teacher: a profile of recipes/teachers, or static (nobody); empty: as before
 TEACHER ?=
 PORT ?= 8765
@@ -41,7 +42,7 @@ define EVALUATE_RUN
 @$(EVALUATE) evaluation.evaluate $(1)/$(if $(wildcard $(1)/merged),merged,model) --protocol $(PROTOCOL) --output $(1)/eval-tuned/$(PROTOCOL)
 @$(if $(BASE),$(EVALUATE) evaluation.evaluate $(BASE) --protocol $(PROTOCOL) --output $(1)/eval-base/$(PROTOCOL))
 endef
-REPRODUCE = $(if $(filter-out 0,$(DRY_RUN)),--dry-run) $(if $(MODEL),--model "$(MODEL)") $(if $(REVISION),--revision "$(REVISION)")
+REPRODUCE = $(DRY_FLAG) $(if $(MODEL),--model "$(MODEL)") $(if $(REVISION),--revision "$(REVISION)")
 
 # a run that is named is there
 define FINISHED_RUN
@@ -80,7 +81,7 @@ demo: $(if $(filter-out 0,$(DRY_RUN)),mixture train-demo,summary) ## the whole w
 mixture: install ## sources -> numbered stages of MIXTURE (build/<mixture>/NN_stage)
 	@$(PY) -m dataset_scripts.build recipes/mixtures/$(MIXTURE).yaml --build $(BUILD) --workers $(WORKERS) \
 		$(if $(ENGINE),--engine $(ENGINE)) $(if $(TEACHER),--teacher $(TEACHER)) \
-		$(if $(filter-out 0,$(DRY_RUN)),--dry-run)
+		$(DRY_FLAG)
 
 teacher-local: base-model ## a teacher on this machine: transformers serve on SmolLM2, until Ctrl-C
 	@$(PY) -m llm.local_server $(BASE_MODEL) --port $(PORT)
@@ -100,8 +101,8 @@ train-demo: install $(if $(filter-out 0,$(DRY_RUN)),,$(if $(DATA),,data) $(if $(
 	@$(PY) -m recipes.launch recipes/sft/smollm2-135m/$(RECIPE).yaml $(LAUNCH_FLAGS) $(if $(filter-out 0,$(DRY_RUN)),,$(DEMO_FLAGS))
 
 evaluate-demo: train-demo ## HumanEval, base and tuned, EVAL_LIMIT problems (164 for all)
-	@$(PY) -m evaluation.evaluate $(or $(BASE),$(BASE_MODEL)) --limit $(EVAL_LIMIT) --output $(DEMO_RUN)/eval-base
-	@$(PY) -m evaluation.evaluate $(DEMO_RUN)/model --limit $(EVAL_LIMIT) --output $(DEMO_RUN)/eval-tuned
+	@$(if $(DRY_FLAG),,$(PY) -m evaluation.evaluate $(or $(BASE),$(BASE_MODEL)) --limit $(EVAL_LIMIT) --output $(DEMO_RUN)/eval-base)
+	@$(if $(DRY_FLAG),,$(PY) -m evaluation.evaluate $(DEMO_RUN)/model --limit $(EVAL_LIMIT) --output $(DEMO_RUN)/eval-tuned)
 
 evaluate-run: install ## scores of RUN= under PROTOCOL=, for its card; BASE=: the base's too, NPROC= GPUs
 	@[ -n "$(RUN)" ] || { echo "make: which run? make evaluate-run RUN=build/runs/... PROTOCOL=alchemist" >&2; exit 2; }
@@ -148,7 +149,7 @@ peek: mixture ## five rows before and after harmonising, rejected rows, the funn
 RECIPE ?= full
 FRESH_FLAG = $(if $(filter-out 0,$(FRESH)),--fresh)
 LAUNCH_FLAGS = $(if $(NPROC),--nproc $(NPROC)) $(if $(NNODES),--nnodes $(NNODES)) $(if $(BASE),--base $(BASE)) \
-	$(if $(DATA),--data $(DATA)) $(if $(DATA_CONFIG),--data-config $(DATA_CONFIG)) $(if $(OUTPUT),--output $(OUTPUT)) $(FRESH_FLAG) $(if $(filter-out 0,$(DRY_RUN)),--dry-run)
+	$(if $(DATA),--data $(DATA)) $(if $(DATA_CONFIG),--data-config $(DATA_CONFIG)) $(if $(OUTPUT),--output $(OUTPUT)) $(FRESH_FLAG) $(DRY_FLAG)
 
 # what make builds for the demo, where no other is named
 DEMO_FLAGS = $(if $(BASE),,--base $(BASE_MODEL)) $(if $(DATA),,--data $(DATASET)) $(if $(OUTPUT),,--output $(DEMO_RUN))
@@ -166,49 +167,49 @@ train-octocoder: install ## OctoCoder: StarCoder-15B, LoRA on 8-bit weights, by 
 	@$(PY) -m recipes.launch recipes/sft/starcoder-15b/lora8bit.yaml $(LAUNCH_FLAGS)
 
 convert-codegeex2: install ## CodeGeeX2-6B -> native GLM architecture, no remote code (FROM=owner/name@commit or a folder)
-	@$(PY) -m recipes.convert_codegeex2 "$(or $(FROM),THUDM/codegeex2-6b)" $(BUILD)/models/codegeex2-6b
+	@$(PY) -m recipes.convert_codegeex2 "$(or $(FROM),THUDM/codegeex2-6b)" $(BUILD)/models/codegeex2-6b $(DRY_FLAG)
 
 train-octogeex: install ## OctoGeeX: the converted CodeGeeX2-6B, every weight, by OctoPack's figures
 	@$(PY) -m recipes.launch recipes/sft/codegeex2-6b/full.yaml $(LAUNCH_FLAGS)
 
 merge-l7b: install ## adapters of RECIPE=lora|qlora into one model (build/runs/<run>/merged)
-	@$(PY) -m recipes.merge $(or $(OUTPUT),$(BUILD)/runs/llama2-7b-$(RECIPE))
+	@$(PY) -m recipes.merge $(or $(OUTPUT),$(BUILD)/runs/llama2-7b-$(RECIPE)) $(DRY_FLAG)
 
 merge-cl7b: install ## the same of CodeLlama-Python-7B
-	@$(PY) -m recipes.merge $(or $(OUTPUT),$(BUILD)/runs/codellama-python-7b-$(RECIPE))
+	@$(PY) -m recipes.merge $(or $(OUTPUT),$(BUILD)/runs/codellama-python-7b-$(RECIPE)) $(DRY_FLAG)
 
 merge-ds67b: install ## the same of DeepSeek-Coder-6.7B
-	@$(PY) -m recipes.merge $(or $(OUTPUT),$(BUILD)/runs/deepseek-coder-6.7b-$(RECIPE))
+	@$(PY) -m recipes.merge $(or $(OUTPUT),$(BUILD)/runs/deepseek-coder-6.7b-$(RECIPE)) $(DRY_FLAG)
 
 merge-octocoder: install ## the same of OctoCoder
-	@$(PY) -m recipes.merge $(or $(OUTPUT),$(BUILD)/runs/starcoder-15b-lora8bit)
+	@$(PY) -m recipes.merge $(or $(OUTPUT),$(BUILD)/runs/starcoder-15b-lora8bit) $(DRY_FLAG)
 
 chat-demo: install ## talk to the demo's model (a line is a question)
-	@$(PY) -m recipes.chat $(DEMO_RUN)
+	@$(PY) -m recipes.chat $(DEMO_RUN) $(DRY_FLAG)
 
 chat-l7b: install ## talk to a trained Llama-2-7B (RECIPE=full|lora|qlora)
-	@$(PY) -m recipes.chat $(or $(OUTPUT),$(BUILD)/runs/llama2-7b-$(RECIPE))
+	@$(PY) -m recipes.chat $(or $(OUTPUT),$(BUILD)/runs/llama2-7b-$(RECIPE)) $(DRY_FLAG)
 
 chat-cl7b: install ## the same of CodeLlama-Python-7B
-	@$(PY) -m recipes.chat $(or $(OUTPUT),$(BUILD)/runs/codellama-python-7b-$(RECIPE))
+	@$(PY) -m recipes.chat $(or $(OUTPUT),$(BUILD)/runs/codellama-python-7b-$(RECIPE)) $(DRY_FLAG)
 
 chat-ds67b: install ## the same of DeepSeek-Coder-6.7B
-	@$(PY) -m recipes.chat $(or $(OUTPUT),$(BUILD)/runs/deepseek-coder-6.7b-$(RECIPE))
+	@$(PY) -m recipes.chat $(or $(OUTPUT),$(BUILD)/runs/deepseek-coder-6.7b-$(RECIPE)) $(DRY_FLAG)
 
 chat-octocoder: install ## the same of OctoCoder
-	@$(PY) -m recipes.chat $(or $(OUTPUT),$(BUILD)/runs/starcoder-15b-lora8bit)
+	@$(PY) -m recipes.chat $(or $(OUTPUT),$(BUILD)/runs/starcoder-15b-lora8bit) $(DRY_FLAG)
 
 chat-octogeex: install ## the same of OctoGeeX
-	@$(PY) -m recipes.chat $(or $(OUTPUT),$(BUILD)/runs/codegeex2-6b-full)
+	@$(PY) -m recipes.chat $(or $(OUTPUT),$(BUILD)/runs/codegeex2-6b-full) $(DRY_FLAG)
 
 ##@ Ablations and measurements
 
 ablation: install ## a grid of build -> train -> evaluate cells: GRID=recipes/ablations/<grid>.yaml (DRY_RUN=1: tokens, hours)
 	@[ -n "$(GRID)" ] || { echo "make: which grid? make ablation GRID=recipes/ablations/alchemist_share.yaml" >&2; exit 2; }
-	@$(PY) -m recipes.ablate "$(GRID)" --build $(BUILD) $(if $(filter-out 0,$(DRY_RUN)),--dry-run)
+	@$(PY) -m recipes.ablate "$(GRID)" --build $(BUILD) $(DRY_FLAG)
 
 rebuild: install ## train a published run again and compare the weights (MODEL=owner/name@commit or a folder; BASE= DATA=)
-	@$(PY) -m recipes.rebuild "$(MODEL)" $(if $(BASE),--base $(BASE)) $(if $(DATA),--data $(DATA))
+	@$(PY) -m recipes.rebuild "$(MODEL)" $(if $(BASE),--base $(BASE)) $(if $(DATA),--data $(DATA)) $(DRY_FLAG)
 
 bench-gpu: ## tokens/s, MFU and memory on one GPU, random weights, no download (BENCH_PYTHON=, any torch and transformers)
 	@$(or $(BENCH_PYTHON),$(PYTHON)) tests/perf/bench_gpu.py
@@ -249,7 +250,7 @@ compare: install ## two results side by side (A= B=, folders or result.json): di
 	@$(PY) -m evaluation.compare "$(A)" "$(B)"
 
 eval-demo: train-demo ## the demo's tuned checkpoint on all 164 problems of HumanEval
-	@$(PY) -m evaluation.evaluate $(DEMO_RUN)/model --output $(DEMO_RUN)/eval-all
+	@$(if $(DRY_FLAG),,$(PY) -m evaluation.evaluate $(DEMO_RUN)/model --output $(DEMO_RUN)/eval-all)
 
 errors: install ## error cases of runs side by side: RUNS="before=DIR after=DIR ..." LIST=NameError PROGRAMS=3
 	@[ -n "$(RUNS)" ] || { echo 'make: which runs? make errors RUNS="before=build/runs/... after=build/runs/..."' >&2; exit 2; }

@@ -93,13 +93,13 @@ def write_recipe(record: dict[str, Any], base: str | None, data: str | None, pat
     return values
 
 
-def train(path: Path, output: Path) -> None:
-    """Run the recipe as `make train-*` does.
+def train(path: Path, output: Path, *flags: str) -> None:
+    """Run the recipe as `make train-*` does, or print its plan (`--dry-run`).
 
     Raises:
         Refusal: it did not end well; what it printed says why.
     """
-    command = [sys.executable, "-m", "recipes.launch", str(path), "--output", str(output)]
+    command = [sys.executable, "-m", "recipes.launch", str(path), "--output", str(output), *flags]
     if subprocess.run(command, check=False).returncode:
         raise Refusal(f"{path}: the training did not finish; see above, then run the same command again.")
 
@@ -132,6 +132,7 @@ def main() -> int:
     parser.add_argument("model", help="owner/name@<commit>, or a folder with release.json or run.json")
     parser.add_argument("--base", help="where the record's base lies now (folder or Hub id)")
     parser.add_argument("--data", help="where the record's data lies now (folder or Hub id)")
+    parser.add_argument("--dry-run", action="store_true", help="compare base and data with the record, print the plan")
     given = parser.parse_args()
     if not given.model:
         raise Refusal("name the model: make rebuild MODEL=owner/name@<commit>.")
@@ -140,6 +141,10 @@ def main() -> int:
     path = REBUILT / name / "recipe.yaml"
     write_recipe(record, given.base, given.data, path)
     output = REBUILT / name / "run"
+    if given.dry_run:
+        train(path, output, "--dry-run")
+        print(f"  base and data are those of the record; {len(record['files'])} file(s) of weights would be compared")
+        return 0
     train(path, output)
     wrong = compare(record, output)
     for difference in differences(record, output):

@@ -46,6 +46,23 @@ def test_make_targets_name_recipes_that_exist_and_pass_their_settings(key):
     )
 
 
+TARGETS = re.findall(
+    r"^((?:train|merge|chat|convert|rebuild)[a-z0-9-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE
+)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_dry_run_of_whatever_takes_time_is_a_plan(target):
+    assert len(TARGETS) == 6 + 4 + 6 + 2
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))}
+    for dry_run in ("0", "1"):
+        command = ["make", "-n", target, f"DRY_RUN={dry_run}", "MODEL=m"]
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+        started = [line for line in done.stdout.splitlines() if " -m " in line]
+        assert ["--dry-run" in line for line in started[-1:]] == [dry_run == "1"]
+        assert dry_run == "0" or len(started) == 1, "and nothing is made first"
+
+
 @pytest.mark.parametrize("given", [{}, {"BASE": "b", "DATA": "d", "OUTPUT": "o", "RECIPE": "lora"}])
 def test_the_demo_is_trained_on_what_make_builds_or_on_what_is_named(given):
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))}
