@@ -25,6 +25,7 @@ from recipes.tokenise import DROPPED, audit, show_mask, tokenise_batch
 
 PINS = ("transformers", "tokenizers", "trl", "datasets")
 SAMPLE_BLOCK_ROWS = 500
+ROWS_WORTH_WORKERS = 5000  # fewer are tokenised before a pool of processes has begun
 
 
 def settings_that_shape_rows(recipe: Recipe, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -39,7 +40,7 @@ def settings_that_shape_rows(recipe: Recipe, arguments: dict[str, Any]) -> dict[
 def tokenised(rows: Any, tokenizer: Any, recipe: Recipe, workers: int) -> Any:
     """Tokenise all rows: a dataset with the columns of `tokenise_batch`."""
     fixed = {"tokenizer": tokenizer, "loss_on": recipe.loss_on, "max_row_tokens": recipe.max_row_tokens}
-    many = workers if len(rows) > 5000 else None
+    many = workers if len(rows) > ROWS_WORTH_WORKERS else None
     options = {"batched": True, "batch_size": 500, "num_proc": many, "remove_columns": rows.column_names}
     return rows.map(tokenise_batch, fn_kwargs=fixed, desc="tokenising rows", **options)
 

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from artefacts import Refusal, read_json
-from recipes import checkpoints, inputs, run_record, sft, supervise, trainer, training_run
+from recipes import checkpoints, inputs, packing, run_record, sft, supervise, trainer, training_run
 from recipes.recipe import load
 from tests.recipes.conftest import call_main, toy_rows, write_dataset, write_recipe
 
@@ -215,6 +215,10 @@ def interrupted(accident, in_process, recipe_file, tmp_path):
 def test_a_changed_recipe_or_changed_data_is_refused_by_key_and_fresh_starts_over(interrupted):
     done = interrupted(learning_rate=3e-3)
     assert done.code == 2 and "learning_rate was 0.01 when the run began and is 0.003 now" in done.last
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run_record, "versions", lambda: {"torch": "1.0"})
+        done = interrupted()
+        assert done.code == 2 and "version of torch was '" in done.last and "and is '1.0' now" in done.last
     write_dataset(interrupted.data, toy_rows(61))
     done = interrupted()
     assert done.code == 2 and "data_revision was" in done.last and "--fresh" in done.last
@@ -322,6 +326,19 @@ def test_a_run_that_cannot_be_right_is_refused_in_one_sentence(in_process, recip
     done = in_process(sft, recipe_file(**changes), "--output", tmp_path / "run")
     assert done.code == 2 and says in done.last, done.err
     assert "Traceback" not in done.err and not (tmp_path / "run/run.json").exists()
+
+
+def test_a_run_whose_packed_rows_see_each_other_is_not_started(in_process, recipe_file, tmp_path, monkeypatch):
+    """Proved with the base's own configuration, the attention in use and the device in use."""
+    proved = []
+
+    def leaks(config, attention, device):
+        proved.append((config.model_type, attention, str(device)))
+        raise Refusal("they see each other.")
+
+    monkeypatch.setattr(packing, "prove_rows_apart", leaks)
+    done = in_process(sft, recipe_file(attention="auto"), "--output", tmp_path / "run")
+    assert done.code == 2 and "they see each other" in done.last and proved == [("llama", "sdpa", "cpu")]
 
 
 def test_a_world_that_is_not_the_recipes_or_does_not_shard_is_refused(in_process, recipe_file, tmp_path):
