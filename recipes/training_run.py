@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 from safetensors import SafetensorError
 
 from artefacts import Refusal, read_json, write_json
@@ -221,15 +222,13 @@ def train(
         Refusal: whatever would spoil the run; see `make_trainer`, `checkpoints`, `save`.
         Stopped: a signal came; the checkpoint is written.
     """
-    import datasets
-
     workers = 0 if launched_world_size() > 1 else os.cpu_count() or 1
     prepared = prepare(path, recipe, arguments, output.parent / "prepared", workers)
     counts = {k: v for k, v in read_json(prepared / "prepared.json").items() if k != "key"}
     recipe, arguments = inputs.resolved(recipe, arguments)
     trainer = make_trainer(path, recipe, arguments, prepared, output)
     check_labels(trainer, counts["supervised_tokens"])
-    trainer.row_ids = datasets.Dataset.from_parquet(str(prepared / "rows.parquet"))["row_id"][:]
+    trainer.row_ids = pq.read_table(prepared / "rows.parquet", columns=["row_id"])["row_id"].to_pylist()
     trainer.settings = settings_of(recipe, arguments, revisions)
     begun = where_to_begin(trainer, recipe, counts)
     seconds = take_steps(trainer, begun)
