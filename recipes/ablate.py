@@ -50,7 +50,7 @@ from recipes import held_out, plan
 from recipes import recipe as recipes
 from recipes.grid import PROTOCOLS, STAGE, mixture_of, read_grid, recipe_of
 from recipes.inputs import is_local
-from recipes.run_record import PINS
+from recipes.sft import PINS
 
 
 def pooled(results: list[Mapping[str, Any]]) -> dict[str, Any]:

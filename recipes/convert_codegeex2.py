@@ -26,7 +26,6 @@ from pathlib import Path
 from typing import Any
 
 from artefacts import (
-    ROOT,
     Refusal,
     code_key,
     command_line,
@@ -40,7 +39,6 @@ from recipes import inputs, save
 from recipes.codegeex2_tokenizer import convert_tokenizer
 
 PINS = ("transformers", "tokenizers", "safetensors", "sentencepiece")
-BASES = ROOT / "recipes" / "bases.yaml"
 LICENCE_FILE = "MODEL_LICENSE"  # goes along with the weights
 WANTED = ("config.json", "*.safetensors", "pytorch_model*.bin", "tokenizer.model", LICENCE_FILE)
 ROTARY_BASE = 10_000.0
@@ -249,7 +247,7 @@ def plan_of(name: str, target: Path) -> str:
     """What converting takes, as a text for a person: nothing is asked of the Hub."""
     folder = Path(name)
     files = save.weight_files(folder) or sorted(folder.glob("pytorch_model*.bin"))
-    published = read_mapping(BASES)["build/models/codegeex2-6b"]["parameters"] * 2 / 2**30  # in 16 bits
+    published = read_mapping(inputs.BASES)["build/models/codegeex2-6b"]["parameters"] * 2 / 2**30  # in 16 bits
     gib = sum(path.stat().st_size for path in files) / 2**30 if folder.is_dir() else published
     existing = next(p for p in [target.resolve(), *target.resolve().parents] if p.exists())
     free = shutil.disk_usage(existing).free / 2**30

@@ -75,10 +75,11 @@ def write_recipe(record: dict[str, Any], base: str | None, data: str | None, pat
     named = (("data", "data_revision", "DATA"), ("base", "base_digest", "BASE"))
     for what, key, flag in named:
         if len(record[key]) == 64 and not Path(values[what]).is_dir():
-            how = {"data": "make data or make download-data", "base": "make base-model, where it is the demo's"}[what]
+            how = [inputs.how_to_make(what, values[what]), "make download-data" if what == "data" else None]
+            made = f" ({' or '.join(filter(None, how))})" if any(how) else ""
             raise Refusal(
                 f"{what} '{values[what]}' was a folder when the model was trained, and the record knows its files by "
-                f"a digest; name a folder that holds them with {flag}= ({how})."
+                f"a digest; name a folder that holds them with {flag}={made}."
             )
     recipe, _ = recipes.ours(path)
     recipe = inputs.pin(recipe)

@@ -63,18 +63,31 @@ def test_a_dry_run_of_whatever_takes_time_is_a_plan(target):
         assert dry_run == "0" or len(started) == 1, "and nothing is made first"
 
 
-@pytest.mark.parametrize("given", [{}, {"BASE": "b", "DATA": "d", "OUTPUT": "o", "RECIPE": "lora"}])
-def test_the_demo_is_trained_on_what_make_builds_or_on_what_is_named(given):
+@pytest.mark.parametrize("dry_run", ["0", "1"])
+@pytest.mark.parametrize(
+    ("given", "options", "makes"),
+    [
+        ({}, ["build/models/SmolLM2-135M-Instruct", "build/hub/datasets/demo", "build/runs/smollm2-135m-full"], True),
+        (
+            {"MIXTURE": "octopack", "BUILD": "/x"},
+            ["/x/models/SmolLM2-135M-Instruct", "/x/hub/datasets/octopack", "/x/runs/smollm2-135m-full-octopack"],
+            True,
+        ),
+        ({"BASE": "b", "DATA": "d", "OUTPUT": "o"}, ["b", "d", "o"], False),
+    ],
+)
+def test_the_demo_is_trained_on_what_make_builds_or_on_what_is_named_and_planned_so_too(
+    given, options, makes, dry_run
+):
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))}
-    command = ["make", "-n", "train-demo", *(f"{name}={value}" for name, value in given.items())]
+    settings = [f"{name}={value}" for name, value in given.items()]
+    command = ["make", "-n", "train-demo", f"DRY_RUN={dry_run}", *settings]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
     words = done.stdout.strip().splitlines()[-1].split()
-    options = {name: words[words.index(f"--{name}") + 1] for name in ("base", "data", "output")}
-    if given:
-        assert options == {"base": "b", "data": "d", "output": "o"} and words[3].endswith("smollm2-135m/lora.yaml")
-    else:
-        assert options["base"] == "build/models/SmolLM2-135M-Instruct" and words[3].endswith("full.yaml")
-    assert [f"-m {m}" in done.stdout for m in ("recipes.base_model", "dataset_scripts.build")] == [not given] * 2
+    assert [words[words.index(f"--{name}") + 1] for name in ("base", "data", "output")] == options
+    assert (ROOT / words[3]).is_file() and ("--dry-run" in words) == (dry_run == "1")
+    made = [f"-m {module}" in done.stdout for module in ("recipes.base_model", "dataset_scripts.build")]
+    assert made == [makes and dry_run == "0"] * 2
 
 
 def test_the_command_of_one_process_of_eight_and_of_four_machines():

@@ -48,6 +48,17 @@ def test_a_plan_names_the_commands_that_come_before_it(monkeypatch, tmp_path):
     assert "first" not in text and "not there yet" not in text
 
 
+def test_a_plan_names_no_command_that_would_not_make_what_is_missing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    elsewhere = "build/other/SmolLM2-135M-Instruct"
+    recipe, arguments = load(DEMO, {"base": elsewhere, "data": "build/typo"})
+    text = plan.show(DEMO, recipe, plan.plan(DEMO, recipe, arguments), here())
+    assert f"{elsewhere} (not there yet)" in text and "build/typo (not there yet)" in text
+    assert text.splitlines()[-1].split() == "first make base-model".split(), "by its last part: BUILD= moves it"
+    recipe, _ = load(DEMO, {"base": "build/models/typo", "data": "build/hub/datasets/demo"})
+    assert plan.what_to_do_first(recipe) == "make data MIXTURE=demo"
+
+
 @pytest.mark.parametrize(
     ("path", "gpus", "world", "says"),
     [
@@ -163,7 +174,7 @@ def test_the_shape_of_a_folder_is_read_from_its_config(tiny_model):
 def test_shapes_of_the_bases_hold_against_models_on_the_meta_device(name):
     import torch
 
-    base = plan.validate(Base, plan.read_mapping(plan.BASES)[name], name)
+    base = plan.validate(Base, plan.read_mapping(plan.inputs.BASES)[name], name)
     with torch.device("meta"):
         model = meta_model(base)
     assert sum(p.numel() for p in model.parameters()) == base.parameters

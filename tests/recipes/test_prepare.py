@@ -202,8 +202,10 @@ def test_an_empty_test_split_is_refused(prepared, tmp_path, row_groups, says):
         ({"data": "build/hub/datasets/nothing_here"}, "no dataset repository there (README.md is missing)"),
         (
             {"base": "build/models/nothing_here"},
-            "there is no such folder; run `make base-model` (SmolLM2) or `make convert-codegeex2`",
+            "there is no such folder; name a folder or a Hub id that holds it (BASE=)",
         ),
+        ({"base": "build/nothing/codegeex2-6b"}, "there is no such folder; run `make convert-codegeex2` first"),
+        ({"data": "build/nothing/octopack"}, "(README.md is missing); run `make data MIXTURE=octopack` first"),
         ({"data_config": "nothing"}, "configuration 'nothing': it cannot be read"),
         ({"max_row_tokens": 20}, "none of 60 rows is left (60 over_max_row_tokens); raise max_row_tokens"),
         ({"pad_token": "<|im_end|>"}, "pad_token is EOS"),
