@@ -159,7 +159,7 @@ def test_a_run_stopped_outside_of_its_steps_says_so_at_once(
     assert ("all steps were taken" in done.out) == (where == "outcome_of")
 
 
-@pytest.mark.parametrize("steps", [{"max_steps": 4}, {}])  # within an epoch; at its end
+@pytest.mark.parametrize("steps", [{"max_steps": 4, "logging_steps": 10}, {}])  # within an epoch; at its end
 def test_a_run_cut_off_after_its_last_step_is_saved_and_takes_no_step_more(in_process, recipe_file, tmp_path, steps):
     """Its checkpoint is there and its last evaluation is not."""
     recipe = recipe_file(**STRAIGHT | steps)
