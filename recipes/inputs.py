@@ -230,6 +230,9 @@ def resolved(recipe: Recipe, arguments: dict[str, Any]) -> tuple[Recipe, dict[st
     """What is run on this machine, and recorded: the attention that `auto` becomes, and whether Liger is used.
 
     flash_attention_2 where it is installed, else sdpa; Liger where it is installed and knows the base's architecture.
+
+    Raises:
+        Refusal: flash_attention_2 is asked for by name (as the record of a run does) and is not installed.
     """
     from transformers import AutoConfig
     from transformers.utils import is_flash_attn_2_available, is_liger_kernel_available
@@ -238,6 +241,11 @@ def resolved(recipe: Recipe, arguments: dict[str, Any]) -> tuple[Recipe, dict[st
     if recipe.attention == "auto":
         attention = "flash_attention_2" if on_gpu and is_flash_attn_2_available() else "sdpa"
         recipe = recipe.model_copy(update={"attention": attention})
+    elif recipe.attention == "flash_attention_2" and not (on_gpu and is_flash_attn_2_available()):
+        raise Refusal(
+            "key 'attention': flash_attention_2 is asked for and cannot be used here; install flash-attn on a machine "
+            "with a GPU, or say sdpa (the same steps but for rounding: other bytes)."
+        )
     if arguments.get("use_liger_kernel"):
         used = on_gpu and is_liger_kernel_available()
         if used:

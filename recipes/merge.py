@@ -58,11 +58,11 @@ def merge(run_folder: Path) -> dict[str, Any]:
     Raises:
         Refusal: see `finished_adapter`; or the merged model answers otherwise than base and adapters.
     """
+    run = finished_adapter(run_folder)
     import peft
     import torch
     import transformers
 
-    run = finished_adapter(run_folder)
     settings = run["settings"]
     dtype = getattr(torch, settings["save_dtype"])
     revision = settings["base_revision"] or "main"

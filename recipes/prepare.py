@@ -211,10 +211,12 @@ def show_evaluation(counts: dict[str, Any]) -> str:
     """In one sentence, what the evaluation loss will be taken on, or why there is none."""
     if counts["test_rows_in"] is None:
         return "no evaluation loss: the data has no split 'test'"
-    if not counts["test_rows_by_source"]:
-        return f"no evaluation loss: none asked for (eval_strategy) or no row of {counts['test_rows_in']:,} is left"
-    by_source = ", ".join(f"{n:,} of {source}" for source, n in counts["test_rows_by_source"].items())
     dropped = sum(sum(n.values()) for n in counts["test_rows_dropped"].values())
+    if dropped == counts["test_rows_in"]:
+        return f"no evaluation loss: none of {dropped:,} rows of the split 'test' is left, all were dropped"
+    if not counts["test_rows_by_source"]:
+        return f"no evaluation loss: the recipe asks for none (eval_strategy) of the {counts['test_rows_in']:,} rows"
+    by_source = ", ".join(f"{n:,} of {source}" for source, n in counts["test_rows_by_source"].items())
     return f"{by_source}, of the split 'test' ({dropped:,} dropped)"
 
 

@@ -44,13 +44,24 @@ def claimed(output: Path) -> Iterator[None]:
         yield
 
 
+def at_least_one(text: str) -> int:
+    """A number of processes or machines, as a command line gives it.
+
+    Raises:
+        Refusal: it is none.
+    """
+    if not text.isdecimal() or int(text) < 1:
+        raise Refusal(f"'{text}' is no number of processes or machines (NPROC=, NNODES=); name a whole one from 1 on.")
+    return int(text)
+
+
 def arguments_of(description: str) -> argparse.ArgumentParser:
     """The arguments that sft, launch and rebuild share."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("recipe", type=Path, help="e.g. recipes/sft/smollm2-135m/full.yaml")
     recipes.add_overrides(parser)
     parser.add_argument("--output", type=Path, help="default: build/runs/<base>-<variant>")
-    parser.add_argument("--world-size", type=int, help="processes in all, when not those of the recipe")
+    parser.add_argument("--world-size", type=at_least_one, help="processes in all, when not those of the recipe")
     parser.add_argument("--fresh", action="store_true", help="delete the run's checkpoints and start over")
     return parser
 

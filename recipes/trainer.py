@@ -126,6 +126,7 @@ def stopping_at_once() -> Iterator[None]:
 
     before = {number: signal.signal(number, stop) for number in supervise.SIGNALS}
     try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, supervise.SIGNALS)  # recipes.launch blocked them over its exec
         yield
     finally:
         for number, handler in before.items():

@@ -56,13 +56,21 @@ def test_the_split_test_of_the_mixture_is_what_is_evaluated_on_by_source(prepare
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"eval_strategy": "no"}, "none asked for (eval_strategy) or no row of 4 is left"),
+        ({"eval_strategy": "no"}, "the recipe asks for none (eval_strategy) of the 4 rows"),
+        (
+            {"eval_strategy": "epoch", "max_row_tokens": 101, "held_out": True},
+            "none of 1 rows of the split 'test' is left, all were dropped",
+        ),
         ({"eval_strategy": "epoch", "data": None}, "the data has no split 'test'"),
     ],
 )
 def test_without_an_evaluation_the_audit_says_why(prepared, tmp_path, changes, says):
+    changes = dict(changes)
     if "data" in changes:
         changes |= {"data": str(write_dataset(tmp_path / "data", toy_rows(20)))}
+    if changes.pop("held_out", None):  # a row longer than all that are trained on
+        held_out = toy_rows(9)[8:]
+        changes |= {"data": str(write_dataset(tmp_path / "data", toy_rows(3), test=held_out))}
     folder, counts = prepared(**changes)
     assert f"no evaluation loss: {says}" in prepare.show_audit(counts)
     assert counts["test_rows_by_source"] == {} and not (folder / "eval").exists()

@@ -143,6 +143,13 @@ def test_kernels_are_recorded_as_used_where_they_are_installed_and_know_the_base
     assert run_record.versions()["liger-kernel"] == "0.5" and "flash-attn" not in run_record.versions()
 
 
+def test_attention_that_is_named_and_cannot_be_used_is_refused_in_one_sentence(in_process, recipe_file, tmp_path):
+    """As the record of a run on a GPU names it, where `make rebuild` trains it again."""
+    done = in_process(sft, recipe_file(attention="flash_attention_2"), "--output", tmp_path / "run")
+    assert done.code == 2 and "flash_attention_2 is asked for and cannot be used here; install" in done.last
+    assert "Traceback" not in done.err
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
 @pytest.mark.parametrize("where", ["make_trainer", "outcome_of"])  # before the first step; after the last one
 def test_a_run_stopped_outside_of_its_steps_says_so_at_once(
