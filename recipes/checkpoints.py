@@ -39,10 +39,21 @@ def what_is_wrong(folder: Path) -> str | None:
     return None
 
 
+def step_of(folder: Path | None) -> int:
+    """Step of a checkpoint by its folder's name, 0 for None (the base model)."""
+    return int(folder.name.removeprefix("checkpoint-")) if folder else 0
+
+
 def steps_of(output: Path) -> list[tuple[int, Path]]:
     """Steps and folders of the checkpoints of a run, newest first."""
     found = [(re.fullmatch(r"checkpoint-(\d+)", p.name), p) for p in output.glob("checkpoint-*") if p.is_dir()]
     return sorted(((int(match[1]), path) for match, path in found if match), reverse=True)
+
+
+def is_after_the_last_step(folder: Path) -> bool:
+    """Whether the run of a whole checkpoint had no step left to take."""
+    state = read_json(folder / "trainer_state.json")
+    return state["global_step"] >= state["max_steps"]
 
 
 def newest_complete(output: Path) -> tuple[Path | None, list[str]]:

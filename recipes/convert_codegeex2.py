@@ -14,7 +14,6 @@ embedding on the first half of each head, in interleaved pairs. `GlmForCausalLM`
 
 In fp32 the two agree. In bfloat16 they round differently: the published code also rounds positions and rotary angles
 to bfloat16 (where whole numbers are exact up to 256), the native one computes them in fp32; RMSNorm rounds elsewhere.
-The tokenizer's `sop` and `eop` are called `<sop>` and `<eop>` here, as in GLM-4: or "sophisticated" would hold one.
 """
 
 import argparse
@@ -26,8 +25,18 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from artefacts import ROOT, Refusal, code_key, command_line, hash_of, read_json, sha256_of_file, write_json
+from artefacts import (
+    Refusal,
+    code_key,
+    command_line,
+    hash_of,
+    read_json,
+    read_mapping,
+    sha256_of_file,
+    write_json,
+)
 from recipes import inputs, save
+from recipes.codegeex2_tokenizer import convert_tokenizer
 
 PINS = ("transformers", "tokenizers", "safetensors", "sentencepiece")
 LICENCE_FILE = "MODEL_LICENSE"  # goes along with the weights
@@ -54,18 +63,6 @@ _RENAMED_IN_LAYERS = {
     "mlp.dense_4h_to_h.weight": "mlp.down_proj.weight",
 }
 _LAYER = re.compile(r"transformer\.encoder\.layers\.(\d+)\.(.+)")
-SPECIAL = (
-    "[MASK]",
-    "[gMASK]",
-    "[sMASK]",
-    "<sop>",
-    "<eop>",
-)  # in the order of their ids, behind those of sentencepiece
-PROBES = (
-    "def f(xs):\n    return [x + 1 for x in xs]\n", "\tfor (int i = 0; i < n; ++i) {\r\n\t\ta[i] = 0x1F;\n\t}",
-    "  two leading spaces, and   three inside", " ", "\n\n\n", "naïve café, Ω ≤ ∞", "编写一个函数", "🙂 and \u200b",
-    "", "# language: Python\n# write a bubble sort function\n", "Question: Why?\n\nAnswer:", "sophisticated people",
-)  # fmt: skip
 
 
 def native_config(config: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -189,49 +186,6 @@ def convert_weights(source: Path, native: Mapping[str, Any], target: Path) -> No
     model.config.save_pretrained(target)
 
 
-def convert_tokenizer(path: Path) -> Any:
-    """The sentencepiece model as a tokenizer of the `tokenizers` library, compared with sentencepiece itself.
-
-    Texts begin with [gMASK] <sop> where special tokens are asked for, as the published tokenizer has it.
-
-    Raises:
-        Refusal: a probe is split otherwise than sentencepiece does.
-    """
-    import sentencepiece
-    from tokenizers import Tokenizer, decoders, models, normalizers, processors
-    from transformers import PreTrainedTokenizerFast
-    from transformers.convert_slow_tokenizer import SentencePieceExtractor
-
-    extractor = SentencePieceExtractor(str(path))
-    spec, trained = extractor.proto.normalizer_spec, extractor.proto.trainer_spec
-    parts = extractor.extract(None)
-    fallback = {"byte_fallback": trained.byte_fallback}
-    if isinstance(parts["vocab"], dict):
-        core = Tokenizer(models.BPE(parts["vocab"], parts["merges"], unk_token="<unk>", fuse_unk=True, **fallback))
-    else:
-        core = Tokenizer(models.Unigram(parts["vocab"], unk_id=trained.unk_id, **fallback))
-    steps = [normalizers.Precompiled(spec.precompiled_charsmap)] if spec.precompiled_charsmap else []
-    steps += [normalizers.Prepend("▁")] if spec.add_dummy_prefix else []
-    core.normalizer = normalizers.Sequence([*steps, normalizers.Replace(" ", "▁")])
-    back = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
-    core.decoder = decoders.Sequence(back + ([decoders.Strip(" ", 1, 0)] if spec.add_dummy_prefix else []))
-    core.add_special_tokens(["<unk>", "<s>", "</s>", *SPECIAL])
-    prefix = [(token, core.token_to_id(token)) for token in ("[gMASK]", "<sop>")]
-    core.post_processor = processors.TemplateProcessing(single="[gMASK] <sop> $A", special_tokens=prefix)
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=core, unk_token="<unk>", eos_token="</s>", pad_token="<unk>", padding_side="left",
-        additional_special_tokens=list(SPECIAL), clean_up_tokenization_spaces=False,
-    )  # fmt: skip
-    reference = sentencepiece.SentencePieceProcessor(model_file=str(path))
-    for probe in (*PROBES, (ROOT / "artefacts.py").read_text(encoding="utf-8")):
-        ids, theirs = tokenizer(probe, add_special_tokens=False)["input_ids"], reference.encode(probe)
-        if ids != theirs:
-            raise Refusal(
-                f"{path}: the converted tokenizer splits {probe[:40]!r} otherwise than sentencepiece; not kept."
-            )
-    return tokenizer
-
-
 def fetch(name: str) -> tuple[Path, str]:
     """The folder with the published files, and what exactly it is: a digest, or owner/name@commit.
 
@@ -289,13 +243,33 @@ def convert(source: Path, target: Path, key: str, what: str) -> dict[str, Any]:
         shutil.rmtree(unfinished, ignore_errors=True)
 
 
+def plan_of(name: str, target: Path) -> str:
+    """What converting takes, as a text for a person: nothing is asked of the Hub."""
+    folder = Path(name)
+    files = save.weight_files(folder) or sorted(folder.glob("pytorch_model*.bin"))
+    published = read_mapping(inputs.BASES)["build/models/codegeex2-6b"]["parameters"] * 2 / 2**30  # in 16 bits
+    gib = sum(path.stat().st_size for path in files) / 2**30 if folder.is_dir() else published
+    existing = next(p for p in [target.resolve(), *target.resolve().parents] if p.exists())
+    free = shutil.disk_usage(existing).free / 2**30
+    fetched = "read from there" if folder.is_dir() else "downloaded first"
+    return (
+        f"plan of converting {name} into {target}\n"
+        f"  GiB of weights  {gib:.1f}, {fetched}, and as many written; one file of them in memory at a time\n"
+        f"  GiB of disk     free here: {free:.0f}"
+    )
+
+
 @command_line
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m recipes.convert_codegeex2", description=__doc__.split("\n\n")[0])
     parser.add_argument("source", help="folder, or owner/name[@commit] on the Hub (THUDM/codegeex2-6b)")
     parser.add_argument("folder", type=Path, nargs="?", default=Path("build/models/codegeex2-6b"))
+    parser.add_argument("--dry-run", action="store_true", help="print the plan and stop")
     given = parser.parse_args()
     target = given.folder
+    if given.dry_run:
+        print(plan_of(given.source, target))
+        return
     found = read_json(target / "source.json")
     if target.exists() and not found and any(target.iterdir()):
         raise Refusal(f"{target}: the folder holds files that are not ours to replace; name another one.")

@@ -20,7 +20,7 @@ from typing import Any
 from artefacts import Refusal, command_line, write_json
 from recipes import inputs
 from recipes import recipe as recipes
-from recipes.prepare import tokenised
+from recipes.prepare import relatives_of, tokenised
 from recipes.recipe import Recipe
 from recipes.tokenise import IGNORED
 
@@ -40,17 +40,18 @@ def rows_of(data: Recipe, trained: Recipe | None, cache: Path) -> tuple[list[dic
     if "test" not in splits:
         raise Refusal(f"{where}: there is no split 'test'; give the mixture a `split` (09_mixture).")
     test, tokenizer = splits["test"], inputs.load_tokenizer(data)
-    seen: set[str] = set()
+    seen: dict[str, str] = {}
     if trained is not None:
         used = inputs.read_splits(trained, inputs.data_revision(trained), cache)["train"]
-        seen = {*used["id"], *(parent for parents in used["parents"] for parent in parents)}
+        families = (zip(rows["id"], rows["parents"], strict=True) for rows in (used, test))
+        seen = relatives_of(*([[row_id, *(above or ())] for row_id, above in rows] for rows in families))
     found, left_out = [], {}
     with_prompt = [prompt is not None for prompt in test["alchemist_prompt"]]
-    for row, prompted, parents in zip(tokenised(test, tokenizer, data, 1), with_prompt, test["parents"], strict=True):
+    for row, prompted in zip(tokenised(test, tokenizer, data, 1), with_prompt, strict=True):
         reason = row["reason"]
         if prompted:
             reason = "with_a_prompt"
-        elif seen.intersection((row["row_id"], *parents)):
+        elif row["row_id"] in seen:
             reason = "trained_on"
         if reason is None:
             found.append(row)

@@ -9,8 +9,11 @@ from typing import Any
 
 import yaml
 
-from artefacts import Refusal, hash_of, read_json, sha256_of_file
+from artefacts import ROOT, Refusal, hash_of, read_json, read_mapping, sha256_of_file
 from recipes.recipe import CHAT_TEMPLATES, Recipe
+
+BASES = ROOT / "recipes" / "bases.yaml"
+MIXTURES = ROOT / "recipes" / "mixtures"
 
 COLUMNS = ("id", "source", "license", "instruction", "response", "alchemist_prompt", "parents")
 _TOKENIZER_FILES = ("*token*", "*.jinja", "vocab*", "merges*", "config.json")
@@ -19,6 +22,21 @@ _TOKENIZER_FILES = ("*token*", "*.jinja", "vocab*", "merges*", "config.json")
 def is_local(name: str) -> bool:
     """True for what can only be meant as a path, whether or not there is something."""
     return name.startswith(("build/", ".", "/", "~"))
+
+
+def entry_of_base(name: str) -> dict[str, Any] | None:
+    """Entry of recipes/bases.yaml for a base; that of the same last part for a folder that is not there (BUILD=)."""
+    bases = read_mapping(BASES)
+    moved = {Path(key).name: entry for key, entry in bases.items() if is_local(key)}
+    return bases.get(name) or (moved.get(Path(name).name) if is_local(name) and not Path(name).exists() else None)
+
+
+def how_to_make(what: str, name: str) -> str | None:
+    """The command of this project that makes the folder of a `base` or of `data`, None where there is none."""
+    last = Path(name).name
+    if what == "data":
+        return f"make data MIXTURE={last}" if (MIXTURES / f"{last}.yaml").is_file() else None
+    return next((e.get("made_by") for key, e in read_mapping(BASES).items() if Path(key).name == last), None)
 
 
 def digest_of_folder(folder: Path, patterns: tuple[str, ...] = ("*",)) -> str:
@@ -52,11 +70,11 @@ def data_revision(recipe: Recipe) -> str:
     if (folder / "README.md").is_file():
         return digest_of_folder(folder, files_of_configuration(folder, recipe.data_config))
     if folder.is_dir() or is_local(recipe.data):
-        mixture = folder.name if (CHAT_TEMPLATES.parent / "mixtures" / f"{folder.name}.yaml").is_file() else "<name>"
-        raise Refusal(
-            f"data '{recipe.data}': no dataset repository there (README.md is missing); run `make data "
-            f"MIXTURE={mixture}` first."
+        how = how_to_make("data", recipe.data)
+        remedy = (
+            f"run `{how}` first" if how else "name a folder that `make data` or `make download-data` wrote (DATA=)"
         )
+        raise Refusal(f"data '{recipe.data}': no dataset repository there (README.md is missing); {remedy}.")
     return recipe.data_revision or _commit_on_hub("data", recipe.data)
 
 
@@ -69,10 +87,9 @@ def pin(recipe: Recipe) -> Recipe:
     pinned = {}
     if not Path(recipe.base).is_dir() and not recipe.base_revision:
         if is_local(recipe.base):
-            raise Refusal(
-                f"base '{recipe.base}': there is no such folder; run `make base-model` (SmolLM2) or `make "
-                "convert-codegeex2` (CodeGeeX2) first."
-            )
+            how = how_to_make("base", recipe.base)
+            remedy = f"run `{how}` first" if how else "name a folder or a Hub id that holds it (BASE=)"
+            raise Refusal(f"base '{recipe.base}': there is no such folder; {remedy}.")
         pinned["base_revision"] = _commit_on_hub("base", recipe.base)
     if not Path(recipe.data).is_dir() and not is_local(recipe.data) and not recipe.data_revision:
         pinned["data_revision"] = _commit_on_hub("data", recipe.data)
@@ -213,6 +230,9 @@ def resolved(recipe: Recipe, arguments: dict[str, Any]) -> tuple[Recipe, dict[st
     """What is run on this machine, and recorded: the attention that `auto` becomes, and whether Liger is used.
 
     flash_attention_2 where it is installed, else sdpa; Liger where it is installed and knows the base's architecture.
+
+    Raises:
+        Refusal: flash_attention_2 is asked for by name (as the record of a run does) and is not installed.
     """
     from transformers import AutoConfig
     from transformers.utils import is_flash_attn_2_available, is_liger_kernel_available
@@ -221,6 +241,11 @@ def resolved(recipe: Recipe, arguments: dict[str, Any]) -> tuple[Recipe, dict[st
     if recipe.attention == "auto":
         attention = "flash_attention_2" if on_gpu and is_flash_attn_2_available() else "sdpa"
         recipe = recipe.model_copy(update={"attention": attention})
+    elif recipe.attention == "flash_attention_2" and not (on_gpu and is_flash_attn_2_available()):
+        raise Refusal(
+            "key 'attention': flash_attention_2 is asked for and cannot be used here; install flash-attn on a machine "
+            "with a GPU, or say sdpa (the same steps but for rounding: other bytes)."
+        )
     if arguments.get("use_liger_kernel"):
         used = on_gpu and is_liger_kernel_available()
         if used:

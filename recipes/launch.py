@@ -7,6 +7,7 @@ reads   a recipe, this machine, recipes/accelerate/*.yaml; writes what prepare a
 
 import argparse
 import os
+import signal
 import sys
 from typing import Any
 
@@ -14,8 +15,8 @@ from artefacts import ROOT, Refusal, command_line, read_json
 from recipes import inputs, plan
 from recipes.prepare import prepare, show_audit
 from recipes.recipe import Recipe, for_world, load, overrides_of
-from recipes.sft import arguments_of, output_of
-from recipes.supervise import STOPPED_EXIT_CODE
+from recipes.sft import arguments_of, at_least_one, output_of
+from recipes.supervise import SIGNALS, STOPPED_EXIT_CODE
 from recipes.trainer import Stopped, stopping_at_once
 
 ACCELERATE = ROOT / "recipes" / "accelerate"
@@ -91,15 +92,20 @@ def launch(given: argparse.Namespace) -> int:
     environment = dict(os.environ)
     if recipe.sharding == "none":  # on several GPUs transformers would split the rows of one process over all
         environment["CUDA_VISIBLE_DEVICES"] = environment.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
-    os.execve(command[0], command, environment)
+    # a signal that comes while the next interpreter starts waits for its handler: blocked signals outlive exec
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        os.execve(command[0], command, environment)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @command_line
 def main() -> int:
     parser = arguments_of(__doc__.split("\n\n")[0])
     parser.prog = "python -m recipes.launch"
-    parser.add_argument("--nproc", type=int, help="processes (GPUs) on a machine")
-    parser.add_argument("--nnodes", type=int, help="machines")
+    parser.add_argument("--nproc", type=at_least_one, help="processes (GPUs) on a machine")
+    parser.add_argument("--nnodes", type=at_least_one, help="machines")
     parser.add_argument("--dry-run", action="store_true", help="print the plan and stop, whatever the machine")
     parser.add_argument("--prepare-only", action="store_true", help="tokenise and pack, and stop before training")
     given = parser.parse_args()

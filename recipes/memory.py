@@ -34,6 +34,7 @@ class Base(StrictModel):
     context_tokens: PositiveInt
     tied: bool
     gated: bool
+    made_by: str | None = None  # the command that makes the folder, for what the Hub does not have in this form
 
     @property
     def layer_parameters(self) -> int:

@@ -12,8 +12,10 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from artefacts import Refusal, command_line, read_json, write_json
-from recipes import save
+from artefacts import Refusal, command_line, read_json, validate, write_json
+from recipes import plan, save
+from recipes.memory import GIB
+from recipes.recipe import Recipe
 
 LARGEST_LOGIT_CHANGE = {"float32": 1e-3, "bfloat16": 0.5}  # merging rounds the sum once; bf16 keeps 8 bits
 
@@ -32,17 +34,35 @@ def finished_adapter(run_folder: Path) -> dict[str, Any]:
     return run
 
 
+def plan_of(run_folder: Path) -> str:
+    """What merging takes, as a text for a person: nothing is loaded.
+
+    Raises:
+        Refusal: see `finished_adapter`.
+    """
+    run = finished_adapter(run_folder)
+    recipe = validate(Recipe, {k: v for k, v in run["settings"].items() if k in Recipe.model_fields}, str(run_folder))
+    base = plan.base_of(run_folder, recipe)
+    gib = base.parameters * {"bfloat16": 2, "float32": 4}[recipe.save_dtype] / GIB
+    return (
+        f"plan of merging {run_folder}\n"
+        f"  base            {recipe.base}, {base.parameters:,} parameters, merged in {recipe.save_dtype}\n"
+        f"  GiB of memory   {2 * gib:.1f} (base with adapters, and beside it the merged model, loaded again)\n"
+        f"  GiB of disk     {gib:.1f}, free here: {plan.machine(run_folder).free_gib:.0f}"
+    )
+
+
 def merge(run_folder: Path) -> dict[str, Any]:
     """Merge, save, load again, compare logits with base and adapters side by side, and greedy tokens.
 
     Raises:
         Refusal: see `finished_adapter`; or the merged model answers otherwise than base and adapters.
     """
+    run = finished_adapter(run_folder)
     import peft
     import torch
     import transformers
 
-    run = finished_adapter(run_folder)
     settings = run["settings"]
     dtype = getattr(torch, settings["save_dtype"])
     revision = settings["base_revision"] or "main"
@@ -87,7 +107,12 @@ def logits_of(model: Any, tokenizer: Any) -> Any:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m recipes.merge", description=__doc__.split("\n\n")[0])
     parser.add_argument("run", type=Path, help="build/runs/<base>-<variant>")
-    run_folder = parser.parse_args().run
+    parser.add_argument("--dry-run", action="store_true", help="print the plan and stop")
+    given = parser.parse_args()
+    run_folder = given.run
+    if given.dry_run:
+        print(plan_of(run_folder))
+        return
     record = merge(run_folder)
     print(
         f"{run_folder}/merged: {record['parameters']:,} parameters in {record['dtype']}, largest change of a logit "

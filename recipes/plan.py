@@ -2,12 +2,11 @@
 
 reads   a recipe, recipes/bases.yaml, recipes/throughput.yaml, the machine (nvidia-smi, free disk); writes nothing
 
-    DRY_RUN=1 make train-ds67b        (or: python -m recipes.plan recipes/sft/deepseek-coder-6.7b/full.yaml)
+    DRY_RUN=1 make train-ds67b        (python -m recipes.launch recipes/sft/deepseek-coder-6.7b/full.yaml --dry-run)
 
 Memory is arithmetic (recipes/memory.py), hours come from cited or measured rows (recipes/throughput.yaml).
 """
 
-import argparse
 import math
 import shutil
 import subprocess
@@ -17,12 +16,11 @@ from typing import Any
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from artefacts import ROOT, Refusal, StrictModel, command_line, read_json, read_mapping, validate
+from artefacts import ROOT, Refusal, StrictModel, read_json, read_mapping, validate
 from recipes import inputs
 from recipes.memory import FITS_SHARE, Base, disk_gib, gib_per_rank
 from recipes.recipe import Recipe, for_world, load, ours, refuse_longer_than
 
-BASES = ROOT / "recipes" / "bases.yaml"
 THROUGHPUT = ROOT / "recipes" / "throughput.yaml"
 
 
@@ -70,16 +68,15 @@ def base_of(path: Path, recipe: Recipe) -> Base:
     Raises:
         Refusal: none of them knows it.
     """
-    bases = read_mapping(BASES)
-    if recipe.base in bases:
-        return validate(Base, bases[recipe.base], f"recipes/bases.yaml: {recipe.base}")
+    if entry := inputs.entry_of_base(recipe.base):
+        return validate(Base, entry, f"recipes/bases.yaml: {recipe.base}")
     config = read_json(Path(recipe.base) / "config.json")
     if config is None and not inputs.is_local(recipe.base):
         config = inputs.config_on_hub(recipe)
     if config is None:
         raise Refusal(
             f"{path}: base '{recipe.base}' is not in recipes/bases.yaml, and neither a folder nor the Hub gives its "
-            f"config.json; known: {', '.join(bases)}."
+            f"config.json; known: {', '.join(read_mapping(inputs.BASES))}."
         )
     if config.get("model_type") not in ("llama", "glm"):
         raise Refusal(
@@ -165,15 +162,15 @@ def plan(path: Path, recipe: Recipe, arguments: dict[str, Any]) -> dict[str, Any
 def show(path: Path, recipe: Recipe, planned: dict[str, Any], here: Machine) -> str:
     """The plan as a text for a person."""
     memory, disk = planned["gib_per_rank"], planned["disk_gib"]
-    missing = " (not there yet)" if is_missing(recipe.data) else ""
+    no_base, no_data = (" (not there yet)" if is_missing(name) else "" for name in (recipe.base, recipe.data))
     found = ", ".join(f"{name} ({gib:.0f} GiB)" for name, gib in here.gpus) or "none"
     took = "?" if planned["hours"] is None else f"{planned['hours']:.{1 if planned['hours'] >= 0.1 else 2}f}"
     how = recipe.method + ("" if recipe.quantisation == "none" else f" on {recipe.quantisation}")
     gated = " (gated)" if planned["gated"] else ""
     lines = [
         f"plan of {path}",
-        f"  base            {recipe.base}{gated}, {how}, saved as {recipe.save_dtype}",
-        f"  data            {recipe.data}{missing}, about {recipe.planned_tokens:,} tokens an epoch (planned)",
+        f"  base            {recipe.base}{gated}{no_base}, {how}, saved as {recipe.save_dtype}",
+        f"  data            {recipe.data}{no_data}, about {recipe.planned_tokens:,} tokens an epoch (planned)",
         f"  processes       {recipe.world_size} x {recipe.hardware} ({recipe.sharding}); GPUs here: {found}",
         f"  batch           {planned['tokens_per_step']:,} tokens a step, {planned['steps']:,} steps, "
         f"{planned['epochs']:g} epoch(s)",
@@ -193,13 +190,9 @@ def is_missing(name: str) -> bool:
 
 
 def what_to_do_first(recipe: Recipe) -> str:
-    """The commands that make the folders of base and data that are not there yet; empty where nothing is missing."""
-    first = []
-    if is_missing(recipe.data):
-        first.append(f"make data MIXTURE={Path(recipe.data).name}")
-    if is_missing(recipe.base):
-        first.append("make convert-codegeex2" if "codegeex2" in Path(recipe.base).name else "make base-model")
-    return " && ".join(first)
+    """The commands that make the folders of base and data that are not there yet, where this project has them."""
+    named = (("data", recipe.data), ("base", recipe.base))
+    return " && ".join(how for what, name in named if is_missing(name) and (how := inputs.how_to_make(what, name)))
 
 
 def what_would_fit(path: Path, here: Machine) -> str:
@@ -279,17 +272,3 @@ def refuse_if_it_cannot_run(
                 f"{path}: the base {recipe.base} is gated; accept its licence at https://huggingface.co/{recipe.base} "
                 "and run `hf auth login`, or name a copy on disk with BASE=."
             )
-
-
-@command_line
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m recipes.plan", description=__doc__.split("\n\n")[0])
-    parser.add_argument("recipe", type=Path)
-    parser.add_argument("--world-size", type=int, help="processes in all, when not those of the recipe")
-    given = parser.parse_args()
-    recipe, arguments = for_world(given.recipe, *load(given.recipe), given.world_size)
-    print(show(given.recipe, recipe, plan(given.recipe, recipe, arguments), machine()))
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -13,6 +13,7 @@ import os
 import random
 import shutil
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from recipes.tokenise import DROPPED, audit, show_mask, tokenise_batch
 
 PINS = ("transformers", "tokenizers", "trl", "datasets")
 SAMPLE_BLOCK_ROWS = 500
+ROWS_WORTH_WORKERS = 5000  # fewer are tokenised before a pool of processes has begun
 
 
 def settings_that_shape_rows(recipe: Recipe, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -39,7 +41,7 @@ def settings_that_shape_rows(recipe: Recipe, arguments: dict[str, Any]) -> dict[
 def tokenised(rows: Any, tokenizer: Any, recipe: Recipe, workers: int) -> Any:
     """Tokenise all rows: a dataset with the columns of `tokenise_batch`."""
     fixed = {"tokenizer": tokenizer, "loss_on": recipe.loss_on, "max_row_tokens": recipe.max_row_tokens}
-    many = workers if len(rows) > 5000 else None
+    many = workers if len(rows) > ROWS_WORTH_WORKERS else None
     options = {"batched": True, "batch_size": 500, "num_proc": many, "remove_columns": rows.column_names}
     return rows.map(tokenise_batch, fn_kwargs=fixed, desc="tokenising rows", **options)
 
@@ -67,14 +69,18 @@ def sampled(rows: Any, tokenizer: Any, recipe: Recipe, seed: int) -> Any:
     return datasets.Dataset.from_list([taken[i] for i in sorted(taken)])
 
 
-def refuse_relatives(train: Any, test: Any, where: str) -> None:
-    """What is evaluated on must not have been trained on, not even as a variant.
+def relatives_of(train: Iterable[Sequence[str]], test: Iterable[Sequence[str]]) -> dict[str, str]:
+    """Rows to evaluate on that must not be, since they were trained on as they are or as a variant.
 
     Rows made from one another or from a common ancestor are relatives, and relatives of relatives too.
 
-    Raises:
-        Refusal: a row of `test` is a relative of one of `train`, or is that row.
+    Args:
+        train, test: of each row its id, then the ids of all rows that it was made from.
+
+    Returns:
+        id in `test` -> id in `train` of a relative, or of that row itself.
     """
+    train, test = list(train), list(test)
     above: dict[str, str] = {}
 
     def find(row_id: str) -> str:
@@ -83,17 +89,24 @@ def refuse_relatives(train: Any, test: Any, where: str) -> None:
             row_id = above[row_id]
         return row_id
 
-    for rows in (train, test):
-        for row_id, *parents in rows["relatives"]:
-            for parent in parents:
-                above[find(row_id)] = find(parent)
-    trained = {find(row_id): row_id for row_id in train["row_id"]}
-    for row_id in test["row_id"]:
-        if relative := trained.get(find(row_id)):
-            raise Refusal(
-                f"{where}: row {row_id} of the split 'test' and row {relative} of 'train' were made from the same "
-                "row, or one from the other; an evaluation loss on it would mean nothing, make the splits again."
-            )
+    for row_id, *parents in [*train, *test]:
+        for parent in parents:
+            above[find(row_id)] = find(parent)
+    trained = {find(row_id): row_id for row_id, *_ in train}
+    return {row_id: trained[find(row_id)] for row_id, *_ in test if find(row_id) in trained}
+
+
+def refuse_relatives(train: Any, test: Any, where: str) -> None:
+    """What is evaluated on must not have been trained on, not even as a variant.
+
+    Raises:
+        Refusal: a row of `test` is a relative of one of `train`, or is that row.
+    """
+    for row_id, relative in relatives_of(train["relatives"], test["relatives"]).items():
+        raise Refusal(
+            f"{where}: row {row_id} of the split 'test' and row {relative} of 'train' were made from the same row, or "
+            "one from the other; an evaluation loss on it would mean nothing, make the splits again."
+        )
 
 
 def dropped_by_source(rows: Any) -> dict[str, dict[str, int]]:
@@ -198,10 +211,12 @@ def show_evaluation(counts: dict[str, Any]) -> str:
     """In one sentence, what the evaluation loss will be taken on, or why there is none."""
     if counts["test_rows_in"] is None:
         return "no evaluation loss: the data has no split 'test'"
-    if not counts["test_rows_by_source"]:
-        return f"no evaluation loss: none asked for (eval_strategy) or no row of {counts['test_rows_in']:,} is left"
-    by_source = ", ".join(f"{n:,} of {source}" for source, n in counts["test_rows_by_source"].items())
     dropped = sum(sum(n.values()) for n in counts["test_rows_dropped"].values())
+    if dropped == counts["test_rows_in"]:
+        return f"no evaluation loss: none of {dropped:,} rows of the split 'test' is left, all were dropped"
+    if not counts["test_rows_by_source"]:
+        return f"no evaluation loss: the recipe asks for none (eval_strategy) of the {counts['test_rows_in']:,} rows"
+    by_source = ", ".join(f"{n:,} of {source}" for source, n in counts["test_rows_by_source"].items())
     return f"{by_source}, of the split 'test' ({dropped:,} dropped)"
 
 

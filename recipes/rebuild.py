@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 
 from artefacts import Refusal, command_line, read_json, write_bytes
-from recipes import inputs, save, sft
+from recipes import inputs, run_record, save
 from recipes import recipe as recipes
 
 REBUILT = Path("build/rebuild")
@@ -75,10 +75,11 @@ def write_recipe(record: dict[str, Any], base: str | None, data: str | None, pat
     named = (("data", "data_revision", "DATA"), ("base", "base_digest", "BASE"))
     for what, key, flag in named:
         if len(record[key]) == 64 and not Path(values[what]).is_dir():
-            how = {"data": "make data or make download-data", "base": "make base-model, where it is the demo's"}[what]
+            how = [inputs.how_to_make(what, values[what]), "make download-data" if what == "data" else None]
+            made = f" ({' or '.join(filter(None, how))})" if any(how) else ""
             raise Refusal(
                 f"{what} '{values[what]}' was a folder when the model was trained, and the record knows its files by "
-                f"a digest; name a folder that holds them with {flag}= ({how})."
+                f"a digest; name a folder that holds them with {flag}={made}."
             )
     recipe, _ = recipes.ours(path)
     recipe = inputs.pin(recipe)
@@ -93,13 +94,13 @@ def write_recipe(record: dict[str, Any], base: str | None, data: str | None, pat
     return values
 
 
-def train(path: Path, output: Path) -> None:
-    """Run the recipe as `make train-*` does.
+def train(path: Path, output: Path, *flags: str) -> None:
+    """Run the recipe as `make train-*` does, or print its plan (`--dry-run`).
 
     Raises:
         Refusal: it did not end well; what it printed says why.
     """
-    command = [sys.executable, "-m", "recipes.launch", str(path), "--output", str(output)]
+    command = [sys.executable, "-m", "recipes.launch", str(path), "--output", str(output), *flags]
     if subprocess.run(command, check=False).returncode:
         raise Refusal(f"{path}: the training did not finish; see above, then run the same command again.")
 
@@ -116,13 +117,14 @@ def compare(record: dict[str, Any], output: Path) -> str | None:
 
 def differences(record: dict[str, Any], output: Path) -> list[str]:
     """What differs between the record's surroundings and those of the rebuilt run: machine, packages and commit."""
-    before, now = dict(record["versions"] or {}), sft.versions()
+    before, now = dict(record["versions"] or {}), run_record.versions()
     here = read_json(output / "run.json")["hardware"]
     for name in ("cpu", "gpus", "processes", "threads"):  # what the rounding of a sum may depend on
         if record["hardware"]:
             before[name], now[name] = record["hardware"].get(name), here[name]
     said = [f"{name} {value} (now {now.get(name)})" for name, value in before.items() if now.get(name) != value]
-    return said + ([f"commit {record['commit']} (now {sft.commit()})"] if record["commit"] != sft.commit() else [])
+    commit = run_record.commit()
+    return said + ([f"commit {record['commit']} (now {commit})"] if record["commit"] != commit else [])
 
 
 @command_line
@@ -131,6 +133,7 @@ def main() -> int:
     parser.add_argument("model", help="owner/name@<commit>, or a folder with release.json or run.json")
     parser.add_argument("--base", help="where the record's base lies now (folder or Hub id)")
     parser.add_argument("--data", help="where the record's data lies now (folder or Hub id)")
+    parser.add_argument("--dry-run", action="store_true", help="compare base and data with the record, print the plan")
     given = parser.parse_args()
     if not given.model:
         raise Refusal("name the model: make rebuild MODEL=owner/name@<commit>.")
@@ -139,6 +142,10 @@ def main() -> int:
     path = REBUILT / name / "recipe.yaml"
     write_recipe(record, given.base, given.data, path)
     output = REBUILT / name / "run"
+    if given.dry_run:
+        train(path, output, "--dry-run")
+        print(f"  base and data are those of the record; {len(record['files'])} file(s) of weights would be compared")
+        return 0
     train(path, output)
     wrong = compare(record, output)
     for difference in differences(record, output):

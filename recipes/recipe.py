@@ -158,8 +158,6 @@ def load(path: Path, overrides: dict[str, Any] | None = None) -> tuple[Recipe, d
     Raises:
         Refusal: see `ours`; or an unknown key of TRL's, or a value of the wrong type; names file and key.
     """
-    # bitsandbytes warns on import about a kernel of the Hub that nothing here asks for
-    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
     from trl import SFTConfig  # imports torch (5 s): only when a recipe is really run
 
     recipe, theirs = ours(path, overrides)
@@ -184,6 +182,8 @@ def load(path: Path, overrides: dict[str, Any] | None = None) -> tuple[Recipe, d
 
 
 _STRICT = ConfigDict(strict=True)
+# bitsandbytes warns on import about a kernel of the Hub that nothing here asks for
+logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
 
 
 def refuse_longer_than(context_tokens: int, path: Path, recipe: Recipe) -> None:

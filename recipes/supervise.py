@@ -23,6 +23,8 @@ import tempfile
 from pathlib import Path
 from types import FrameType
 
+from artefacts import Refusal, command_line
+
 STOPPED_EXIT_CODE = 75  # EX_TEMPFAIL: run the same command again (a scheduler may requeue on it)
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1)  # that ask a run to stop
 RANKS_FILE = "RANKS_FILE"
@@ -61,6 +63,9 @@ def supervise(command: list[str]) -> int:
 
     A second Ctrl-C ends the launcher at once, and it the ranks.
 
+    Raises:
+        Refusal: there is no such command.
+
     Returns:
         STOPPED_EXIT_CODE where the ranks stopped because they were asked to, else the launcher's code.
     """
@@ -79,6 +84,7 @@ def supervise(command: list[str]) -> int:
                         launcher.terminate()
 
             before = {number: signal.signal(number, let_go) for number in (*SIGNALS, signal.SIGINT)}
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)  # recipes.launch blocked them over its exec
             try:
                 # a session of its own: Ctrl-C is for this process; some schedulers signal every process of a job, and
                 # the launcher has to outlive that
@@ -87,6 +93,8 @@ def supervise(command: list[str]) -> int:
                     preexec_fn=lambda: signal.signal(signal.SIGUSR1, signal.SIG_IGN),
                 )  # fmt: skip
                 code = launcher.wait()
+            except FileNotFoundError:
+                raise Refusal(f"{command[0]}: there is no such command to launch the ranks.") from None
             finally:
                 for number, handler in before.items():
                     signal.signal(number, handler)
@@ -95,5 +103,12 @@ def supervise(command: list[str]) -> int:
     return code if code >= 0 else 128 - code
 
 
+@command_line
+def main() -> int:
+    if not sys.argv[1:]:
+        raise Refusal("name the command that launches the ranks: python -m recipes.supervise <command>.")
+    return supervise(sys.argv[1:])
+
+
 if __name__ == "__main__":
-    raise SystemExit(supervise(sys.argv[1:]))
+    raise SystemExit(main())

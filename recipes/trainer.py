@@ -50,6 +50,13 @@ def trainer_class(use_cpu: bool) -> type:
             if "rows" not in self._signature_columns:
                 self._signature_columns.append("rows")
 
+        def _run_epoch(self, **of_epoch: Any) -> None:
+            """An epoch; none where the run was resumed from its last step, of which transformers would add one."""
+            if self.state.global_step >= self.state.max_steps:
+                self.control.should_training_stop = True
+                return
+            super()._run_epoch(**of_epoch)
+
         def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
             import torch
 
@@ -119,6 +126,7 @@ def stopping_at_once() -> Iterator[None]:
 
     before = {number: signal.signal(number, stop) for number in supervise.SIGNALS}
     try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, supervise.SIGNALS)  # recipes.launch blocked them over its exec
         yield
     finally:
         for number, handler in before.items():

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from artefacts import Refusal, read_json, sha256_of_file, write_json
-from recipes import chat, merge, rebuild, sft
+from recipes import chat, launch, merge, rebuild, sft
 from tests.recipes.conftest import call_main, write_recipe
 from tests.recipes.test_sft import same, weights
 from tests.recipes.test_trainer import LORA, wide_model  # noqa: F401 - a fixture
@@ -56,6 +56,17 @@ def _double(module):
         module.weight.data *= 2
 
 
+def test_a_plan_of_merging_or_talking_says_what_would_be_loaded_and_loads_nothing(adapter_run, in_process, wide_model):  # noqa: F811
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("transformers.AutoModelForCausalLM.from_pretrained", None)
+        merging, talking = (in_process(module, adapter_run, "--dry-run") for module in (merge, chat))
+    count = sum(tensor.numel() for tensor in weights(wide_model).values())
+    assert merging.code == 0 and f"{wide_model}, {count:,} parameters, merged in float32" in merging.out
+    assert talking.code == 0 and f"plan of talking to {adapter_run}/model" in talking.out
+    assert f"adapters over {wide_model}" in talking.out
+    assert not (adapter_run / "merged").exists()
+
+
 def test_what_cannot_be_merged_or_talked_to_is_refused(in_process, tmp_path):
     assert "the run is not finished; train it first" in in_process(merge, tmp_path).last
     write_json(tmp_path / "run.json", {"checkpoint": {"kind": "full"}})
@@ -94,8 +105,9 @@ def published(finished_run, in_process, tmp_path, monkeypatch):
     )
     monkeypatch.setattr(rebuild, "REBUILT", tmp_path / "rebuild")
 
-    def train(path, output):
-        assert in_process(sft, path, "--output", output).code == 0
+    def train(path, output, *flags):
+        done = in_process(launch if flags else sft, path, "--output", output, *flags)
+        assert done.code == 0 and ("plan of" in done.out) == bool(flags)
 
     monkeypatch.setattr(rebuild, "train", train)
     return release, ["--base", settings["base"], "--data", settings["data"]]
@@ -118,6 +130,15 @@ def test_a_published_run_is_rebuilt_byte_for_byte_and_what_differs_is_said(publi
     assert done.code == 1 and "differs from the record: torch 1.0 (now " in done.out
     assert "differs from the record: cpu another processor (now " in done.out
     assert f"model.safetensors is {sha256_of_file(rebuilt / 'model.safetensors')[:16]}, was {'0' * 16}" in done.out
+
+
+def test_a_plan_of_a_rebuild_compares_base_and_data_with_the_record_and_trains_nothing(
+    published, in_process, tmp_path
+):
+    release, where = published
+    done = in_process(rebuild, release, *where, "--dry-run")
+    assert done.code == 0 and "1 file(s) of weights would be compared" in done.out, done.err
+    assert not (tmp_path / "rebuild/published/run").exists()
 
 
 def test_other_data_or_another_base_is_not_taken_for_the_records(published, in_process, wide_model):  # noqa: F811

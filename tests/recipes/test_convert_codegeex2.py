@@ -6,11 +6,11 @@ import json
 import pytest
 
 from artefacts import ROOT, Refusal, read_json
-from recipes import convert_codegeex2, plan, sft
+from recipes import codegeex2_tokenizer, convert_codegeex2, plan, sft
 from recipes.recipe import load
 from tests.conftest import run_module
 from tests.local_hub import LocalHub
-from tests.recipes.conftest import DEMO
+from tests.recipes.conftest import DEMO, toy_rows
 
 TINY = {
     "model_type": "chatglm", "auto_map": {"AutoModel": "modeling_chatglm.ChatGLMForConditionalGeneration"},
@@ -93,10 +93,14 @@ def reference_logits(weights, ids):
 
 @pytest.fixture(scope="module")
 def pieces() -> dict[str, bytes]:
-    """Two small sentencepiece models of code, with bytes for what they do not know, as CodeGeeX2's is."""
+    """Two small sentencepiece models, with bytes for what they do not know, as CodeGeeX2's is.
+
+    Of texts that nobody edits: another corpus is another vocabulary, and what a test trains on it ends otherwise.
+    """
     import sentencepiece
 
-    lines = "\n".join(path.read_text() for path in sorted((ROOT / "recipes").glob("*.py"))).split("\n")
+    lines = [line for row in toy_rows(30) for line in f"{row['instruction']}\n{row['response']}".split("\n")]
+    lines += (ROOT / "LICENSE").read_text().split("\n")
     found = {}
     for kind in ("bpe", "unigram"):
         out = io.BytesIO()
@@ -196,11 +200,11 @@ def test_the_tokenizer_splits_as_sentencepiece_and_loads_without_code_of_the_rep
     from transformers import AutoTokenizer
 
     (tmp_path / "tokenizer.model").write_bytes(pieces[kind])
-    convert_codegeex2.convert_tokenizer(tmp_path / "tokenizer.model").save_pretrained(tmp_path / "native")
+    codegeex2_tokenizer.convert_tokenizer(tmp_path / "tokenizer.model").save_pretrained(tmp_path / "native")
     (tmp_path / "native/config.json").write_text(json.dumps({"model_type": "glm"}))
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "native")
     reference = sentencepiece.SentencePieceProcessor(model_proto=pieces[kind])
-    special = {name: 600 + n for n, name in enumerate(convert_codegeex2.SPECIAL)}
+    special = {name: 600 + n for n, name in enumerate(codegeex2_tokenizer.SPECIAL)}
     assert {name: tokenizer.convert_tokens_to_ids(name) for name in special} == special
     text = "# language: C++\n\tint sophisticated = 0;  // 编写\n"
     assert tokenizer(text)["input_ids"] == [601, 603, *reference.encode(text)], "[gMASK] <sop>, as published"
@@ -215,7 +219,7 @@ def test_a_tokenizer_that_would_split_otherwise_is_refused(pieces, tmp_path, mon
     (tmp_path / "tokenizer.model").write_bytes(pieces["bpe"])
     monkeypatch.setattr(normalizers, "Prepend", lambda _: normalizers.Strip())
     with pytest.raises(Refusal, match="otherwise than sentencepiece; not kept"):
-        convert_codegeex2.convert_tokenizer(tmp_path / "tokenizer.model")
+        codegeex2_tokenizer.convert_tokenizer(tmp_path / "tokenizer.model")
 
 
 @pytest.mark.parametrize(
@@ -249,6 +253,15 @@ def test_weights_that_are_not_those_of_the_config_are_refused(published, in_proc
     done = in_process(convert_codegeex2, published(change(random_weights())), tmp_path / "native")
     assert done.code == 2 and says in done.last, done.err
     assert not (tmp_path / "native").exists() and not list(tmp_path.glob(".*unfinished"))
+
+
+def test_a_plan_of_the_conversion_asks_nobody_and_writes_nothing(published, in_process, tmp_path, monkeypatch):
+    monkeypatch.setattr(convert_codegeex2, "fetch", None)
+    done = in_process(convert_codegeex2, "THUDM/codegeex2-6b", tmp_path / "native", "--dry-run")
+    assert done.code == 0 and "GiB of weights  11.6, downloaded first, and as many written" in done.out
+    done = in_process(convert_codegeex2, published(), tmp_path / "native", "--dry-run")
+    assert done.code == 0 and "GiB of weights  0.0, read from there" in done.out
+    assert not (tmp_path / "native").exists()
 
 
 def test_a_source_that_is_not_there_is_refused():

@@ -26,6 +26,17 @@ def test_rows_with_a_prompt_or_trained_on_are_left_out_and_counted(recipe_file, 
     assert len(held_out.rows_of(held, None, tmp_path / "cache")[0]) == 3
 
 
+def test_a_relative_of_a_relative_is_left_out_as_the_preparation_of_a_run_refuses_it(recipe_file, tmp_path):
+    """The first row shares a parent with the second alone, and that one a parent with a row that is trained on."""
+    test = toy_rows(3)
+    test[0]["parents"], test[1]["parents"] = ["one"], ["one", "another"]
+    trained = write_dataset(tmp_path / "trained", [toy_rows(4)[3] | {"parents": ["another"]}])
+    data = write_dataset(tmp_path / "held", toy_rows(6)[4:], test=test)
+    held, other = (recipe.ours(recipe_file(), {"data": str(folder)})[0] for folder in (data, trained))
+    rows, left_out = held_out.rows_of(held, other, tmp_path / "cache")
+    assert [row["row_id"] for row in rows] == [test[2]["id"]] and left_out == {"trained_on": {"toy": 2}}
+
+
 def test_a_mixture_without_held_out_rows_is_refused(recipe_file, data, tmp_path):
     without, _ = recipe.ours(recipe_file(), {"data": str(data[1])})
     with pytest.raises(Refusal, match=r"there is no split 'test'; give the mixture a `split`"):

@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import time
 
 import pytest
@@ -12,6 +13,7 @@ import yaml
 from artefacts import ROOT, Refusal, read_json
 from recipes import launch
 from recipes.recipe import load
+from recipes.supervise import SIGNALS, STOPPED_EXIT_CODE
 
 DS67B = ROOT / "recipes/sft/deepseek-coder-6.7b/full.yaml"
 
@@ -46,18 +48,48 @@ def test_make_targets_name_recipes_that_exist_and_pass_their_settings(key):
     )
 
 
-@pytest.mark.parametrize("given", [{}, {"BASE": "b", "DATA": "d", "OUTPUT": "o", "RECIPE": "lora"}])
-def test_the_demo_is_trained_on_what_make_builds_or_on_what_is_named(given):
+TARGETS = re.findall(
+    r"^((?:train|merge|chat|convert|rebuild)[a-z0-9-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE
+)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_dry_run_of_whatever_takes_time_is_a_plan(target):
+    assert len(TARGETS) == 6 + 4 + 6 + 2
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))}
-    command = ["make", "-n", "train-demo", *(f"{name}={value}" for name, value in given.items())]
+    for dry_run in ("0", "1"):
+        command = ["make", "-n", target, f"DRY_RUN={dry_run}", "MODEL=m"]
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+        started = [line for line in done.stdout.splitlines() if " -m " in line]
+        assert ["--dry-run" in line for line in started[-1:]] == [dry_run == "1"]
+        assert dry_run == "0" or len(started) == 1, "and nothing is made first"
+
+
+@pytest.mark.parametrize("dry_run", ["0", "1"])
+@pytest.mark.parametrize(
+    ("given", "options", "makes"),
+    [
+        ({}, ["build/models/SmolLM2-135M-Instruct", "build/hub/datasets/demo", "build/runs/smollm2-135m-full"], True),
+        (
+            {"MIXTURE": "octopack", "BUILD": "/x"},
+            ["/x/models/SmolLM2-135M-Instruct", "/x/hub/datasets/octopack", "/x/runs/smollm2-135m-full-octopack"],
+            True,
+        ),
+        ({"BASE": "b", "DATA": "d", "OUTPUT": "o"}, ["b", "d", "o"], False),
+    ],
+)
+def test_the_demo_is_trained_on_what_make_builds_or_on_what_is_named_and_planned_so_too(
+    given, options, makes, dry_run
+):
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))}
+    settings = [f"{name}={value}" for name, value in given.items()]
+    command = ["make", "-n", "train-demo", f"DRY_RUN={dry_run}", *settings]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
     words = done.stdout.strip().splitlines()[-1].split()
-    options = {name: words[words.index(f"--{name}") + 1] for name in ("base", "data", "output")}
-    if given:
-        assert options == {"base": "b", "data": "d", "output": "o"} and words[3].endswith("smollm2-135m/lora.yaml")
-    else:
-        assert options["base"] == "build/models/SmolLM2-135M-Instruct" and words[3].endswith("full.yaml")
-    assert [f"-m {m}" in done.stdout for m in ("recipes.base_model", "dataset_scripts.build")] == [not given] * 2
+    assert [words[words.index(f"--{name}") + 1] for name in ("base", "data", "output")] == options
+    assert (ROOT / words[3]).is_file() and ("--dry-run" in words) == (dry_run == "1")
+    made = [f"-m {module}" in done.stdout for module in ("recipes.base_model", "dataset_scripts.build")]
+    assert made == [makes and dry_run == "0"] * 2
 
 
 def test_the_command_of_one_process_of_eight_and_of_four_machines():
@@ -80,13 +112,40 @@ def test_the_command_of_one_process_of_eight_and_of_four_machines():
 @pytest.mark.parametrize(("given", "seen"), [({}, "0"), ({"CUDA_VISIBLE_DEVICES": "2,3"}, "2")])
 def test_one_process_sees_one_gpu(recipe_file, in_process, tmp_path, monkeypatch, given, seen):
     became = []
-    monkeypatch.setattr(launch.os, "execve", lambda *arguments: became.append(arguments))
+    blocked = []
+    monkeypatch.setattr(launch.os, "execve", lambda *arguments: blocked.append(mask()) or became.append(arguments))
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     for name, value in given.items():
         monkeypatch.setenv(name, value)
     assert in_process(launch, recipe_file(), "--output", tmp_path / "run").code == 0
     [(_, command, environment)] = became
     assert command[1:3] == ["-m", "recipes.sft"] and environment["CUDA_VISIBLE_DEVICES"] == seen
+    assert blocked == [{*SIGNALS}] and not mask() & {*SIGNALS}, "no stop is lost while the next interpreter starts"
+
+
+def mask() -> set:
+    """The stop signals that this thread blocks."""
+    return signal.pthread_sigmask(signal.SIG_BLOCK, []) & {*SIGNALS}
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_stop_that_came_while_the_interpreter_of_the_run_started_is_kept(recipe_file, tmp_path, number):
+    """As recipes.launch becomes recipes.sft: the signal is there before the first line of Python runs."""
+    became = [sys.executable, "-m", "recipes.sft", str(recipe_file()), "--output", str(tmp_path / "run")]
+    script = (
+        f"import os, signal; signal.pthread_sigmask(signal.SIG_BLOCK, {[int(n) for n in SIGNALS]});"
+        f"os.kill(os.getpid(), {number}); os.execv({sys.executable!r}, {became!r})"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=200)
+    assert done.returncode == STOPPED_EXIT_CODE and f"stopped by {number.name}" in done.stderr, done.stderr[-2000:]
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("flag", ["--nproc", "--nnodes", "--world-size"])
+@pytest.mark.parametrize("value", ["0", "-3", "two", "1.5"])
+def test_a_number_of_processes_that_is_none_is_refused(in_process, flag, value):
+    done = in_process(launch, DS67B, "--dry-run", f"{flag}={value}")
+    assert done.code == 2 and f"'{value}' is no number of processes or machines" in done.last and not done.out
 
 
 @pytest.mark.parametrize("name", ["fsdp2", "fsdp2_multinode"])

@@ -5,7 +5,7 @@ import os
 import pytest
 
 import bootstrap
-from artefacts import ROOT, Refusal
+from artefacts import ROOT, Refusal, read_json
 from recipes import plan
 from recipes.memory import Base, gib_per_rank
 from recipes.recipe import for_world, load
@@ -46,6 +46,17 @@ def test_a_plan_names_the_commands_that_come_before_it(monkeypatch, tmp_path):
         (tmp_path / "build" / folder).mkdir(parents=True)
     text = plan.show(path, load(path)[0], planned, here())
     assert "first" not in text and "not there yet" not in text
+
+
+def test_a_plan_names_no_command_that_would_not_make_what_is_missing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    elsewhere = "build/other/SmolLM2-135M-Instruct"
+    recipe, arguments = load(DEMO, {"base": elsewhere, "data": "build/typo"})
+    text = plan.show(DEMO, recipe, plan.plan(DEMO, recipe, arguments), here())
+    assert f"{elsewhere} (not there yet)" in text and "build/typo (not there yet)" in text
+    assert text.splitlines()[-1].split() == "first make base-model".split(), "by its last part: BUILD= moves it"
+    recipe, _ = load(DEMO, {"base": "build/models/typo", "data": "build/hub/datasets/demo"})
+    assert plan.what_to_do_first(recipe) == "make data MIXTURE=demo"
 
 
 @pytest.mark.parametrize(
@@ -92,6 +103,13 @@ def test_the_disk_that_the_demo_wants_is_one_number_and_holds_its_plan():
     need = sum(plan.plan(DEMO, *load(DEMO))["disk_gib"].values()) * 2**30 / 1e9
     assert bootstrap.INSTALLED_GB + need < bootstrap.DEMO_GB
     assert f"The demo wants {bootstrap.DEMO_GB} GB of disk" in (ROOT / "README.md").read_text()
+
+
+def test_the_memory_that_the_demo_wants_is_one_number_and_holds_what_its_recorded_run_held():
+    held = read_json(ROOT / "model_cards/recipes/records/smollm2-135m-full.json")["hardware"]["peak_host_gib"]
+    assert held * 2**30 / 1e9 < bootstrap.DEMO_MEMORY_GB
+    wanted = f"{bootstrap.DEMO_MEMORY_GB} GB of memory"
+    assert wanted in (ROOT / "README.md").read_text() and wanted in DEMO.read_text().split("\nbase:")[0]
 
 
 def test_too_little_disk_is_refused_before_the_download():
@@ -156,7 +174,7 @@ def test_the_shape_of_a_folder_is_read_from_its_config(tiny_model):
 def test_shapes_of_the_bases_hold_against_models_on_the_meta_device(name):
     import torch
 
-    base = plan.validate(Base, plan.read_mapping(plan.BASES)[name], name)
+    base = plan.validate(Base, plan.read_mapping(plan.inputs.BASES)[name], name)
     with torch.device("meta"):
         model = meta_model(base)
     assert sum(p.numel() for p in model.parameters()) == base.parameters

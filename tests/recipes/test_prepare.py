@@ -1,8 +1,10 @@
 """Rows to packed rows: nothing lost, `test` evaluated on and never trained on, the cache keyed by what shapes it."""
 
+import shutil
+
 import pytest
 
-from artefacts import Refusal, read_json
+from artefacts import Refusal, read_json, write_json
 from recipes import inputs, prepare
 from recipes.recipe import load
 from tests.recipes.conftest import toy_rows, write_dataset
@@ -54,13 +56,21 @@ def test_the_split_test_of_the_mixture_is_what_is_evaluated_on_by_source(prepare
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"eval_strategy": "no"}, "none asked for (eval_strategy) or no row of 4 is left"),
+        ({"eval_strategy": "no"}, "the recipe asks for none (eval_strategy) of the 4 rows"),
+        (
+            {"eval_strategy": "epoch", "max_row_tokens": 101, "held_out": True},
+            "none of 1 rows of the split 'test' is left, all were dropped",
+        ),
         ({"eval_strategy": "epoch", "data": None}, "the data has no split 'test'"),
     ],
 )
 def test_without_an_evaluation_the_audit_says_why(prepared, tmp_path, changes, says):
+    changes = dict(changes)
     if "data" in changes:
         changes |= {"data": str(write_dataset(tmp_path / "data", toy_rows(20)))}
+    if changes.pop("held_out", None):  # a row longer than all that are trained on
+        held_out = toy_rows(9)[8:]
+        changes |= {"data": str(write_dataset(tmp_path / "data", toy_rows(3), test=held_out))}
     folder, counts = prepared(**changes)
     assert f"no evaluation loss: {says}" in prepare.show_audit(counts)
     assert counts["test_rows_by_source"] == {} and not (folder / "eval").exists()
@@ -112,16 +122,23 @@ def test_a_sample_of_tokens_is_seeded_keeps_the_order_and_stays_below(prepared):
     assert ids[0] == sorted(ids[0], key=order.index)
 
 
-def test_the_cache_is_found_again_and_keyed_by_what_shapes_the_rows(prepared, tmp_path, monkeypatch):
+def test_the_cache_is_found_again_and_keyed_by_what_shapes_the_rows(prepared, tiny_model, tmp_path):
     data = write_dataset(tmp_path / "data", toy_rows(20))
     first, _ = prepared(data=str(data))
     stamp = (first / "prepared.json").stat().st_mtime_ns
     again, _ = prepared(data=str(data), learning_rate=5e-5)  # another run over the same rows
     assert again == first and (first / "prepared.json").stat().st_mtime_ns == stamp
-    others = [prepared(data=str(data), max_length=1024)[0], prepared(data=str(data), loss_on="full_sequence")[0]]
+    changes = ({"max_length": 1024}, {"loss_on": "full_sequence"}, {"chat_template": "alchemist.jinja"})
+    others = [prepared(data=str(data), **change)[0] for change in changes]
+    base = shutil.copytree(tiny_model, tmp_path / "base")
+    (base / "model.safetensors").write_bytes(b"other weights")
+    assert prepared(data=str(data), base=str(base))[0] == first, "weights shape no row"
+    settings = read_json(base / "tokenizer_config.json")
+    write_json(base / "tokenizer_config.json", settings | {"model_max_length": 4096})
+    others.append(prepared(data=str(data), base=str(base))[0])
     write_dataset(tmp_path / "data", toy_rows(21))
     others.append(prepared(data=str(data))[0])
-    assert len({first, *others}) == 4
+    assert len({first, *others}) == 6
     assert not [p for p in first.parent.iterdir() if "unfinished" in p.name]
 
 
@@ -146,15 +163,18 @@ def test_a_rank_of_a_launched_run_never_prepares(recipe_file, tmp_path):
         prepare.prepare(path, *load(path), tmp_path / "prepared", workers=0)
 
 
-def test_workers_make_the_same_rows(recipe_file, tmp_path):
-    from datasets import load_from_disk
+def test_workers_make_the_same_rows(recipe_file, tmp_path, monkeypatch):
+    from datasets import Dataset, load_from_disk
 
+    pools, real = [], Dataset.map
+    monkeypatch.setattr(prepare, "ROWS_WORTH_WORKERS", 10)
+    monkeypatch.setattr(Dataset, "map", lambda *a, **o: pools.append(o.get("num_proc")) or real(*a, **o))
     path = recipe_file()
     found = []
     for workers, root in ((1, "one"), (2, "two")):
         folder = prepare.prepare(path, *load(path), tmp_path / root, workers)
         found.append(load_from_disk(str(folder / "train"))[:])
-    assert found[0] == found[1]
+    assert found[0] == found[1] and {1, 2} <= set(pools)
 
 
 @pytest.mark.parametrize(
@@ -190,8 +210,10 @@ def test_an_empty_test_split_is_refused(prepared, tmp_path, row_groups, says):
         ({"data": "build/hub/datasets/nothing_here"}, "no dataset repository there (README.md is missing)"),
         (
             {"base": "build/models/nothing_here"},
-            "there is no such folder; run `make base-model` (SmolLM2) or `make convert-codegeex2`",
+            "there is no such folder; name a folder or a Hub id that holds it (BASE=)",
         ),
+        ({"base": "build/nothing/codegeex2-6b"}, "there is no such folder; run `make convert-codegeex2` first"),
+        ({"data": "build/nothing/octopack"}, "(README.md is missing); run `make data MIXTURE=octopack` first"),
         ({"data_config": "nothing"}, "configuration 'nothing': it cannot be read"),
         ({"max_row_tokens": 20}, "none of 60 rows is left (60 over_max_row_tokens); raise max_row_tokens"),
         ({"pad_token": "<|im_end|>"}, "pad_token is EOS"),

@@ -53,6 +53,15 @@ def test_variants_of_a_base_differ_in_named_keys_only_and_take_the_same_tokens_a
     assert tokens == [524_288, 524_288]  # 32 x micro-batch 2 x 8,192
 
 
+@pytest.mark.parametrize("base", PAPER)
+def test_the_full_recipes_are_the_papers(base):
+    """32 GPUs x 2 rows of 8,192 tokens, two epochs, AdamW at 1e-4."""
+    recipe, arguments = load(ROOT / f"recipes/sft/{base}/full.yaml")
+    assert (recipe.world_size, arguments["gradient_accumulation_steps"], arguments["max_length"]) == (32, 2, 8192)
+    assert (arguments["learning_rate"], arguments["num_train_epochs"]) == (1e-4, 2)
+    assert arguments["optim"].startswith("adamw") and recipe.sharding == "fsdp2" and recipe.loss_on == "completion"
+
+
 @pytest.mark.parametrize("variant", ["full", "lora", "qlora"])
 def test_bases_of_a_variant_differ_in_named_keys_only(variant):
     recipes = [read_mapping(ROOT / f"recipes/sft/{base}/{variant}.yaml") for base in PAPER]

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from artefacts import Refusal, read_json
-from recipes import checkpoints, inputs, sft, supervise, trainer
+from recipes import checkpoints, inputs, packing, run_record, sft, supervise, trainer, training_run
 from recipes.recipe import load
 from tests.recipes.conftest import call_main, toy_rows, write_dataset, write_recipe
 
@@ -40,7 +40,7 @@ def stop_after(monkeypatch, step, how):
         callback.on_step_end = on_step_end
         return callback
 
-    monkeypatch.setattr(sft, "stop_on_signals", with_accident)
+    monkeypatch.setattr(training_run, "stop_on_signals", with_accident)
 
 
 STRAIGHT = {
@@ -138,25 +138,58 @@ def test_kernels_are_recorded_as_used_where_they_are_installed_and_know_the_base
         recipe, arguments = inputs.resolved(recipe, arguments | {"use_cpu": False})
         used[base] = (recipe.attention, arguments["use_liger_kernel"])
     assert used == {tiny_model: ("flash_attention_2", True), tiny_glm: ("flash_attention_2", False)}
-    known = sft.version
-    monkeypatch.setattr(sft, "version", lambda name: "0.5" if name == "liger-kernel" else known(name))
-    assert sft.versions()["liger-kernel"] == "0.5" and "flash-attn" not in sft.versions()
+    known = run_record.version
+    monkeypatch.setattr(run_record, "version", lambda name: "0.5" if name == "liger-kernel" else known(name))
+    assert run_record.versions()["liger-kernel"] == "0.5" and "flash-attn" not in run_record.versions()
+
+
+def test_attention_that_is_named_and_cannot_be_used_is_refused_in_one_sentence(in_process, recipe_file, tmp_path):
+    """As the record of a run on a GPU names it, where `make rebuild` trains it again."""
+    done = in_process(sft, recipe_file(attention="flash_attention_2"), "--output", tmp_path / "run")
+    assert done.code == 2 and "flash_attention_2 is asked for and cannot be used here; install" in done.last
+    assert "Traceback" not in done.err
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
-@pytest.mark.parametrize("where", ["make_trainer", "eval_losses"])  # before the first step; after the last one
+@pytest.mark.parametrize("where", ["make_trainer", "outcome_of"])  # before the first step; after the last one
 def test_a_run_stopped_outside_of_its_steps_says_so_at_once(
     in_process, recipe_file, tmp_path, monkeypatch, number, where
 ):
     recipe, handler = recipe_file(max_steps=2, save_steps=1), signal.getsignal(number)
     with monkeypatch.context() as patch:
-        patch.setattr(sft, where, lambda *_: os.kill(os.getpid(), number))
+        patch.setattr(training_run, where, lambda *_: os.kill(os.getpid(), number))
         stopped = in_process(sft, recipe, "--output", tmp_path / "run")
     assert stopped.code == supervise.STOPPED_EXIT_CODE and f"stopped by {number.name}" in stopped.err, stopped.err
     assert signal.getsignal(number) == handler and not (tmp_path / "run/run.json").exists()
     done = in_process(sft, recipe, "--output", tmp_path / "run")
     assert done.code == 0, done.err
-    assert ("resuming from" in done.out) == (where == "eval_losses")
+    assert ("all steps were taken" in done.out) == (where == "outcome_of")
+
+
+@pytest.mark.parametrize("steps", [{"max_steps": 4, "logging_steps": 10}, {}])  # within an epoch; at its end
+def test_a_run_cut_off_after_its_last_step_is_saved_and_takes_no_step_more(in_process, recipe_file, tmp_path, steps):
+    """Its checkpoint is there and its last evaluation is not."""
+    recipe = recipe_file(**STRAIGHT | steps)
+    assert in_process(sft, recipe, "--output", tmp_path / "straight").code == 0
+    reference = read_json(tmp_path / "straight/run.json")
+    output, last = tmp_path / "run", reference["steps"]
+
+    def cut_off(self, *arguments, **options):
+        if self.state.global_step == last:
+            raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("transformers.Trainer.evaluate", cut_off)
+        assert in_process(sft, recipe, "--output", output).code == 130
+    assert (output / f"checkpoint-{last}/complete.json").exists() and not (output / "model").exists()
+    done = in_process(sft, recipe, "--output", output)
+    assert done.code == 0, done.err
+    assert f"all steps were taken, see {output}/checkpoint-{last}; what is left is the verified save" in done.out
+    run = read_json(output / "run.json")
+    assert (run["steps"], run["resumed_from_step"]) == (last, last) and run["losses"] == reference["losses"]
+    assert run["eval_losses"] == reference["eval_losses"] and run["tokens_per_s"] == 0
+    assert same(weights(tmp_path / "straight/model"), weights(output / "model")), "bit for bit"
+    assert "unchanged" in in_process(sft, recipe, "--output", output).out
 
 
 @pytest.fixture(scope="module")
@@ -189,6 +222,10 @@ def interrupted(accident, in_process, recipe_file, tmp_path):
 def test_a_changed_recipe_or_changed_data_is_refused_by_key_and_fresh_starts_over(interrupted):
     done = interrupted(learning_rate=3e-3)
     assert done.code == 2 and "learning_rate was 0.01 when the run began and is 0.003 now" in done.last
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run_record, "versions", lambda: {"torch": "1.0"})
+        done = interrupted()
+        assert done.code == 2 and "version of torch was '" in done.last and "and is '1.0' now" in done.last
     write_dataset(interrupted.data, toy_rows(61))
     done = interrupted()
     assert done.code == 2 and "data_revision was" in done.last and "--fresh" in done.last
@@ -298,6 +335,19 @@ def test_a_run_that_cannot_be_right_is_refused_in_one_sentence(in_process, recip
     assert "Traceback" not in done.err and not (tmp_path / "run/run.json").exists()
 
 
+def test_a_run_whose_packed_rows_see_each_other_is_not_started(in_process, recipe_file, tmp_path, monkeypatch):
+    """Proved with the base's own configuration, the attention in use and the device in use."""
+    proved = []
+
+    def leaks(config, attention, device):
+        proved.append((config.model_type, attention, str(device)))
+        raise Refusal("they see each other.")
+
+    monkeypatch.setattr(packing, "prove_rows_apart", leaks)
+    done = in_process(sft, recipe_file(attention="auto"), "--output", tmp_path / "run")
+    assert done.code == 2 and "they see each other" in done.last and proved == [("llama", "sdpa", "cpu")]
+
+
 def test_a_world_that_is_not_the_recipes_or_does_not_shard_is_refused(in_process, recipe_file, tmp_path):
     recipe = recipe_file(sharding="fsdp2", world_size=2)
     done = in_process(sft, recipe, "--output", tmp_path / "run")
@@ -321,7 +371,7 @@ def test_a_trainer_that_supervises_more_than_was_audited_is_not_started():
 
     whole = Dataset.from_list([{"input_ids": [1, 2, 3], "labels": [1, 2, 3]}])
     with pytest.raises(Refusal, match="supervises 3 tokens and the audit counted 1"):
-        sft.check_labels(SimpleNamespace(train_dataset=whole), supervised_tokens=1)
+        training_run.check_labels(SimpleNamespace(train_dataset=whole), supervised_tokens=1)
 
 
 def test_a_tied_model_stays_tied_and_is_saved_once(in_process, recipe_file, tiny_model, tmp_path):

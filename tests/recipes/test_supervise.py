@@ -49,6 +49,25 @@ def test_the_launcher_outlives_sigusr1_itself_and_ranks_stop_when_nobody_is_abov
     assert running.communicate(timeout=60)[0] == "asked\n"
 
 
+@pytest.mark.parametrize("number", supervise.SIGNALS)
+def test_a_stop_that_came_while_the_supervisor_started_reaches_the_ranks(number):
+    """As recipes.launch becomes recipes.supervise: the signal is there before its first line runs."""
+    became = [sys.executable, "-m", "recipes.supervise", sys.executable, "-c", RANK, "stops"]
+    script = (
+        f"import os, signal; signal.pthread_sigmask(signal.SIG_BLOCK, {[int(n) for n in supervise.SIGNALS]});"
+        f"os.kill(os.getpid(), {number}); os.execv({sys.executable!r}, {became!r})"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == supervise.STOPPED_EXIT_CODE and done.stdout == "going on\nasked\n", done.stderr
+
+
+@pytest.mark.parametrize(("command", "says"), [([], "name the command"), (["no-such-launcher"], "no such command")])
+def test_nothing_to_supervise_is_refused_in_a_sentence(command, says):
+    run = [sys.executable, "-m", "recipes.supervise", *command]
+    done = subprocess.run(run, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2 and says in done.stderr and len(done.stderr.splitlines()) == 1
+
+
 @pytest.mark.parametrize(("script", "code"), [("exit 0", 0), ("exit 3", 3), ("kill -9 $$", 137)])
 def test_without_a_stop_the_code_is_the_launchers(script, code):
     assert supervised("bash", "-c", script).wait(timeout=60) == code
