@@ -218,7 +218,8 @@ FACTS = (
     Fact(
         "reads_standard_input", "detail", ("read the input from standard input", "take the input from standard input"),
         {
-            "python": "call:input path:sys.stdin", "rust": "call:io.stdin call:stdin",
+            "python": "call:input path:sys.stdin path:stdin.read path:stdin.readline path:stdin.readlines path:stdin.buffer",
+            "rust": "call:io.stdin call:stdin",
             "cpp": "name:cin", "go": "path:os.Stdin", "java": "path:System.in", "javascript": "path:process.stdin",
         },
     ),
