@@ -63,7 +63,7 @@ FACTS = (
             "go": "call:sort.Search call:sort.SearchInts call:slices.BinarySearch",
         },
     ),
-    Fact("nested_loops", "concept", ("nested loops", "a loop within a loop"), _every("node:nested_loops")),
+    Fact("nested_loops", "concept", ("nested loops", "one loop inside another"), _every("node:nested_loops")),
     Fact("bit_operations", "concept", ("bit operations", "bitwise operators"), _every("node:bitwise")),
     Fact(
         "regular_expression", "concept", ("a regular expression", "pattern matching with a regular expression"),
