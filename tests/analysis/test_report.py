@@ -237,7 +237,7 @@ def test_the_gain_is_paired_and_both_pages_say_how_sure_it_is(site, toy_mixture)
     [
         ({0, 1, 2, 3, 4, 5}, {}, 4),
         ({0, 1}, {"unscored": ["HumanEval/0"]}, 0),
-        ({0, 1}, {"problems": 0}, 0),
+        ({0, 1}, {}, 0),
         ({0, 1}, {"protocol": {"benchmark": "another"}}, None),
         ({0, 1}, {"tasks": {"HumanEval/0": {"samples": 1, "passed": 1, "verdicts": []}}}, None),
     ],
