@@ -11,6 +11,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from analysis import funnel
+from analysis.reading import Artefacts
 from artefacts import Refusal, command_line
 from dataset_scripts.schema import published_instruction
 
@@ -56,7 +57,7 @@ def harmonised(build: Path, rows: int, seed: int) -> str:
 
 
 def rejections(build: Path, rows: int) -> str:
-    """Up to `rows` rejected rows of every reason."""
+    """Up to `rows` rejected rows of every reason, each duplicate beside the row that was kept in its place."""
 
     def first_of_each(reasons: list[str]) -> list[int]:
         places: dict[str, list[int]] = {}
@@ -64,11 +65,21 @@ def rejections(build: Path, rows: int) -> str:
             places.setdefault(reason, []).append(place)
         return [place for several in places.values() for place in several[:rows]]
 
-    lines = []
-    for stage in sorted(path.parent for path in build.glob("[0-9][0-9]_*/ledger.json")):
-        for row in pick(stage, "rejected", "reason", first_of_each):
-            lines.append(f"{stage.name}: {row['reason']}, row {row['id']} of {row['source']}")
+    artefacts, lines = Artefacts(build), []
+    for stage in artefacts.manifests:
+        shown = pick(build / stage, "rejected", "reason", first_of_each)
+        facts = artefacts.find(stage, "facts", {row["id"] for row in shown})
+        twins = {of["twin"] for of in facts.values() if of.get("twin")}
+        kept = artefacts.find(stage, "kept", twins)
+        for row in shown:
+            lines.append(f"{stage}: {row['reason']}, row {row['id']} of {row['source']}")
             lines.append(excerpt(row["response"], 200))
+            of = facts.get(row["id"], {})
+            if twin := kept.get(of.get("twin")):
+                lines.append(
+                    f"  kept in its place: row {twin['id']} of {twin['source']}, similarity {of['similarity']:.2f}"
+                )
+                lines.append(excerpt(twin["response"], 200))
     return "\n".join(lines) or "no row was rejected"
 
 

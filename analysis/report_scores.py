@@ -57,7 +57,8 @@ def gains(artefacts: Artefacts) -> list[dict[str, Any]]:
 
     Returns:
         run, benchmark, protocol, `problems`, `problems_in_benchmark`, `difference`, and its 95 % interval `low` to
-        `high`: 1.96 standard errors of the paired differences. `verdict`: better, worse, or open where it holds 0.
+        `high`: 1.96 standard errors of the paired differences, or 3 / n where all are the same. `verdict`: better,
+        worse, or open where the interval holds 0.
     """
     found = []
     for run in artefacts.runs:
@@ -81,7 +82,8 @@ def gain(base: dict[str, Any], tuned: dict[str, Any]) -> dict[str, Any] | None:
     ]
     if len(points) < 2:
         return None
-    mean, half = statistics.fmean(points), NORMAL_95 * statistics.stdev(points) / math.sqrt(len(points))
+    mean, error = statistics.fmean(points), statistics.stdev(points) / math.sqrt(len(points))
+    half = NORMAL_95 * error or _unseen(len(points))
     kept = ("benchmark", "problems_in_benchmark")
     return {key: tuned[key] for key in kept} | {
         "problems": len(points),
@@ -90,6 +92,11 @@ def gain(base: dict[str, Any], tuned: dict[str, Any]) -> dict[str, Any] | None:
         "high": mean + half,
         "verdict": "better" if mean > half else "worse" if mean < -half else "open",
     }
+
+
+def _unseen(problems: int) -> float:
+    """Points that a share may be away from the true one where all problems end alike, at 95 % (the rule of three)."""
+    return min(100.0, 300 / max(problems, 1))
 
 
 def published() -> list[dict[str, Any]]:
@@ -119,7 +126,8 @@ def _beside(result: dict[str, Any]) -> list[dict[str, Any]]:
         error = 100 * result.get("unweighted_standard_error", ours["standard_error"])
         difference = value - figure["score"]
         missing = result["problems_in_benchmark"] - result["problems"]
-        said = "within two errors" if abs(difference) <= 2 * error else "beyond two errors"
+        noise = 2 * error or _unseen(result["problems"])
+        said = "within two errors" if abs(difference) <= noise else "beyond two errors"
         if missing:
             said = f"no verdict, {missing} of {result['problems_in_benchmark']} problems were not scored"
         found.append(figure | {"difference": difference, "verdict": said})

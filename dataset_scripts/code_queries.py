@@ -39,7 +39,11 @@ QUERIES = {
         (comparison_operator (identifier) @dunder (#eq? @dunder "__name__")) @main_guard
         (for_statement body: (block (for_statement))) @nested_loops
         (assert_statement) @assert
-        ((attribute) @path (#any-of? @path "sys.argv" "sys.stdin"))
+        ((attribute) @path (#eq? @path "sys.argv"))
+        ((attribute) @path (#match? @path "^sys[.]stdin[.](read|readline|readlines|buffer)$"))
+        (for_statement right: ((attribute) @path (#eq? @path "sys.stdin")))
+        (for_in_clause right: ((attribute) @path (#eq? @path "sys.stdin")))
+        (argument_list ((attribute) @path (#eq? @path "sys.stdin")))
         (binary_operator operator: ["<<" ">>" "^"] right: (integer)) @bitwise
         (binary_operator operator: "&" right: (integer)) @bitwise
     """,

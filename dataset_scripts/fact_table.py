@@ -63,7 +63,7 @@ FACTS = (
             "go": "call:sort.Search call:sort.SearchInts call:slices.BinarySearch",
         },
     ),
-    Fact("nested_loops", "concept", ("nested loops", "a loop within a loop"), _every("node:nested_loops")),
+    Fact("nested_loops", "concept", ("nested loops", "one loop inside another"), _every("node:nested_loops")),
     Fact("bit_operations", "concept", ("bit operations", "bitwise operators"), _every("node:bitwise")),
     Fact(
         "regular_expression", "concept", ("a regular expression", "pattern matching with a regular expression"),
@@ -218,7 +218,8 @@ FACTS = (
     Fact(
         "reads_standard_input", "detail", ("read the input from standard input", "take the input from standard input"),
         {
-            "python": "call:input path:sys.stdin", "rust": "call:io.stdin call:stdin",
+            "python": "call:input path:sys.stdin path:stdin.read path:stdin.readline path:stdin.readlines path:stdin.buffer",
+            "rust": "call:io.stdin call:stdin",
             "cpp": "name:cin", "go": "path:os.Stdin", "java": "path:System.in", "javascript": "path:process.stdin",
         },
     ),

@@ -8,6 +8,7 @@ from analysis.summary import summary
 from artefacts import ROOT, Refusal, write_json
 from dataset_scripts import build as builder
 from tests.conftest import code_rows, run_module
+from tests.model_cards.toy_build import toy_row, write_build
 
 
 @pytest.fixture
@@ -28,6 +29,14 @@ def test_peek_shows_rows_before_and_after_rejects_and_funnel_without_torch(built
     assert done.stdout.count("  before\n") == done.stdout.count("  after\n") == 4
     assert "03_clean: does_not_compile" in done.stdout and "more characters]" in done.stdout
     assert ["03_clean", "42", "40", "0"] in [line.split()[:4] for line in done.stdout.splitlines()]
+
+
+def test_peek_shows_a_duplicate_beside_the_row_that_was_kept(tmp_path):
+    kept, gone = toy_row(1), toy_row(2, reason="near_duplicate")
+    build = write_build(tmp_path / "toy", [kept], rejected=[gone], twins={gone["id"]: kept["id"]})
+    shown = peek.rejections(build, 2)
+    assert f"03_clean: near_duplicate, row {gone['id']} of toy\n    ```python\n    def add_2(x):" in shown
+    assert f"  kept in its place: row {kept['id']} of toy, similarity 0.75\n    ```python\n    def add_1(x):" in shown
 
 
 def test_peek_withholds_the_text_of_redacted_rows():

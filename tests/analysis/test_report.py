@@ -208,6 +208,9 @@ def test_scores_have_errors_and_stand_beside_figures_of_the_same_protocol_only(t
     assert (
         beside["DS", False]["verdict"] == "within two errors" and beside["L", True]["verdict"] == "beyond two errors"
     )
+    none = {"scores": {"base": {"pass_at_1": 0.8, "standard_error": 0.0}}} | {"pass_at_1": 0.8, "standard_error": 0.0}
+    same = {r["is_plus"]: r["verdict"] for r in report_scores._beside(result | none) if "-DS-" in r["model"]}
+    assert same[False] == "within two errors", "of 164 problems that end alike 1.8 points are open"
     (part, *_) = report_scores._beside(result | {"problems": 160})
     assert part["verdict"] == "no verdict, 4 of 164 problems were not scored"
 
@@ -234,6 +237,7 @@ def test_the_gain_is_paired_and_both_pages_say_how_sure_it_is(site, toy_mixture)
     [
         ({0, 1, 2, 3, 4, 5}, {}, 4),
         ({0, 1}, {"unscored": ["HumanEval/0"]}, 0),
+        ({0, 1}, {}, 0),
         ({0, 1}, {"protocol": {"benchmark": "another"}}, None),
         ({0, 1}, {"tasks": {"HumanEval/0": {"samples": 1, "passed": 1, "verdicts": []}}}, None),
     ],
@@ -249,6 +253,8 @@ def test_a_gain_is_of_evaluations_that_were_made_alike(toy_mixture, tmp_path, tu
     artefacts.__dict__["runs"] = [reading.Run("run", tmp_path / "run", run.record)]
     found = report_scores.gains(artefacts)
     assert [round(one["difference"] * one["problems"] / 100) for one in found] == ([] if says is None else [says])
+    if says == 0:  # nothing changed sides, which is no proof that nothing would
+        assert found[0]["low"] == -found[0]["high"] < -25 and found[0]["verdict"] == "open"
 
 
 def test_a_mean_over_libraries_is_judged_by_its_own_error():
@@ -316,6 +322,7 @@ def test_what_is_not_there_is_neither_drawn_nor_made_up(bare):
         text = texts[f"{name}.html"]  # of this mixture, which is not the one that the targets take by default
         assert "not there yet" in text and f"<code>{command} MIXTURE=toy</code>" in text
         assert "then <code>make report MIXTURE=toy</code>" in text
+    assert "is not known of this mixture: only an ablation tells." in texts["index.html"]
     assert "<img" not in texts["model.html"] and "not there yet" in texts["about.html"]
 
 

@@ -87,6 +87,8 @@ SNIPPETS = [
     ("interface", "go", "package a\ntype A interface { F() }", "package a\ntype A struct { f int }"),
     ("trait", "rust", "trait A {}", "impl A {}"),
     ("reads_standard_input", "python", "x = input()", "def input(): pass\ninput()"),
+    ("reads_standard_input", "python", "import sys\nfor line in sys.stdin: f(line)", "import sys\nsys.stdin.isatty()"),
+    ("reads_standard_input", "python", "import sys\nx = sys.stdin.read()", "import sys\nsys.stdin = x"),
     ("reads_standard_input", "java", "class A { Scanner s = new Scanner(System.in); }", "class A { Scanner s = new Scanner(f); }"),
     ("reads_standard_input", "javascript", "readline.createInterface({ input: process.stdin })",
      "readline.createInterface({ input: fs.createReadStream(name) })"),
