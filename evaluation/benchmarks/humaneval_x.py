@@ -93,6 +93,11 @@ def available(files: dict[str, File], folder: Path | None, benchmark: str) -> di
     return {short: read(files[short], folder, f"{benchmark} {short}") for short in there or files}
 
 
+def _prompt(row: dict[str, Any], short: str) -> str:
+    """What a solution continues. Rust's rows have the docstring alone there, and it stands within the function."""
+    return row["declaration"] + row["prompt"] if short == "rust" else row["prompt"]
+
+
 def load(folder: Path | None = None, version: str = VERSIONS[0]) -> list[Problem]:
     """164 problems a language, of the languages that can be had.
 
@@ -101,7 +106,7 @@ def load(folder: Path | None = None, version: str = VERSIONS[0]) -> list[Problem
     """
     return [
         Problem(
-            row["task_id"], row["prompt"], row["canonical_solution"], row["test"],
+            row["task_id"], _prompt(row, short), row["canonical_solution"], row["test"],
             entry_point(row["declaration"], short), LANGUAGES[short],
             extra={name: row[name] for name in ("declaration", "example_test", "import", "test_setup") if name in row},
         )
