@@ -117,7 +117,8 @@ def rows_of(folder, file, count, **columns):
 def test_a_rust_solution_of_humaneval_x_continues_its_function(tmp_path):
     """Its rows have the docstring in `prompt` and the function's head in `declaration`: it takes both to compile."""
     row = {"task_id": "Rust/0", "prompt": "\n/*\n Add one.\n*/\n", "canonical_solution": "    n + 1\n}\n",
-           "declaration": "\nuse std::mem;\nfn add(n:i32) -> i32{\n", "test": "rng.gen_range(b'a', b'z' + 1);\n"}  # fmt: skip
+           "declaration": "\nuse std::mem;\nfn add(n:i32) -> i32{\n",
+           "test": "rng.gen_range(b'a', b'z' + 1);\n"}  # fmt: skip
     path = tmp_path / "humaneval_rust.jsonl"
     path.write_text("".join(json.dumps(row | {"task_id": f"Rust/{n}"}) + "\n" for n in range(164)))
     problem = benchmarks.load("humaneval_x", tmp_path)[0]
