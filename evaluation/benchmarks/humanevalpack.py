@@ -4,7 +4,7 @@ from pathlib import Path
 
 from evaluation.benchmarks import Problem
 from evaluation.benchmarks.files import File, Hub
-from evaluation.benchmarks.humaneval_x import LANGUAGES, available
+from evaluation.benchmarks.humaneval_x import LANGUAGES, available, judged_test
 
 _HUB, _REVISION = "bigcode/humanevalpack", "9a41762f73a8cb23bb5811b73d5aab164efcf378"
 FILES = {
@@ -32,7 +32,7 @@ def load(folder: Path | None = None, version: str = VERSIONS[0]) -> list[Problem
     """
     return [
         Problem(
-            row["task_id"], row["prompt"], row["canonical_solution"], row["test"], row["entry_point"],
+            row["task_id"], row["prompt"], row["canonical_solution"], judged_test(row, short), row["entry_point"],
             LANGUAGES[short], extra={name: row[name] for name in _EXTRA if row.get(name) is not None},
         )
         for short, rows in available(FILES, folder, "humanevalpack").items()

@@ -12,7 +12,7 @@ import threading
 import pytest
 
 from artefacts import Refusal
-from evaluation import benchmarks
+from evaluation import benchmarks, extract
 from evaluation.benchmarks import Problem, ds1000, files, humaneval_plus, humaneval_x, mbpp, mbpp_plus
 
 
@@ -112,6 +112,20 @@ def rows_of(folder, file, count, **columns):
     row = {"prompt": "p", "canonical_solution": "s", "test": "t", "entry_point": "f", "declaration": "d"} | columns
     folder.mkdir(exist_ok=True)
     (folder / file).write_text("".join(json.dumps(row | {"task_id": f"T/{n}"}) + "\n" for n in range(count)))
+
+
+def test_a_rust_solution_of_humaneval_x_continues_its_function(tmp_path):
+    """Its rows have the docstring in `prompt` and the function's head in `declaration`: it takes both to compile."""
+    row = {"task_id": "Rust/0", "prompt": "\n/*\n Add one.\n*/\n", "canonical_solution": "    n + 1\n}\n",
+           "declaration": "\nuse std::mem;\nfn add(n:i32) -> i32{\n",
+           "test": "rng.gen_range(b'a', b'z' + 1);\n"}  # fmt: skip
+    path = tmp_path / "humaneval_rust.jsonl"
+    path.write_text("".join(json.dumps(row | {"task_id": f"Rust/{n}"}) + "\n" for n in range(164)))
+    problem = benchmarks.load("humaneval_x", tmp_path)[0]
+    whole = "\nuse std::mem;\nfn add(n:i32) -> i32{\n\n/*\n Add one.\n*/\n    n + 1\n}\n"
+    assert extract.program(problem.solution, problem) == whole and problem.entry_point == "add"
+    assert problem.test == "rng.gen_range(b'a'..b'z' + 1);\n"  # as the crate rand has it since 0.8
+    assert extract.program("fn add(n:i32) -> i32{ n + 1 }", problem).startswith("use std::mem;\n")
 
 
 def test_what_a_folder_lacks_of_the_published_set_is_named(tmp_path):

@@ -20,13 +20,15 @@ def statuses(problems, solution):
 
 
 def runnable(problems):
+    if not problems:
+        pytest.skip("this language is not in the folder of real data")
     (first,) = {p.language for p in problems}
     if statuses(problems[:1], lambda p: p.solution)[problems[0].task_id]["status"] == "not_run":
         pytest.skip(f"{first}: no toolchain here")
     return problems
 
 
-@pytest.mark.parametrize("language", ["python", "javascript", "java", "cpp"])
+@pytest.mark.parametrize("language", sandbox.LANGUAGES)
 def test_humanevalpack_tells_right_from_buggy(real_data, language):
     problems = [p for p in benchmarks.load("humanevalpack", real_data) if p.language == language][:4]
     right = statuses(runnable(problems), lambda p: p.solution)
@@ -62,7 +64,7 @@ def test_a_java_function_is_defined_and_not_called(text, defines):
     assert extract.defines(text, JAVA) == defines
 
 
-@pytest.mark.parametrize("language", ["python", "javascript"])
+@pytest.mark.parametrize("language", sandbox.LANGUAGES)
 def test_humaneval_x_reference_solutions_pass(real_data, language):
     problems = [p for p in benchmarks.load("humaneval_x", real_data) if p.language == language][:4]
     assert {v["status"] for v in statuses(runnable(problems), lambda p: p.solution).values()} == {"ok"}
