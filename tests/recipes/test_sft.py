@@ -223,7 +223,8 @@ def test_a_changed_recipe_or_changed_data_is_refused_by_key_and_fresh_starts_ove
     done = interrupted(learning_rate=3e-3)
     assert done.code == 2 and "learning_rate was 0.01 when the run began and is 0.003 now" in done.last
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run_record, "versions", lambda: {"torch": "1.0"})
+        other = run_record.versions() | {"torch": "1.0"}
+        patch.setattr(run_record, "versions", lambda: other)
         done = interrupted()
         assert done.code == 2 and "version of torch was '" in done.last and "and is '1.0' now" in done.last
     write_dataset(interrupted.data, toy_rows(61))
