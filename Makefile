@@ -43,6 +43,9 @@ define EVALUATE_RUN
 @$(EVALUATE) evaluation.evaluate $(1)/$(if $(wildcard $(1)/merged),merged,model) --protocol $(PROTOCOL) --output $(1)/eval-tuned/$(PROTOCOL) $(PLAN_ONLY)
 @$(if $(BASE),$(EVALUATE) evaluation.evaluate $(BASE) --protocol $(PROTOCOL) --output $(1)/eval-base/$(PROTOCOL) $(PLAN_ONLY))
 endef
+# answers of evaluate-demo to the same problems (EVAL_LIMIT=164) are not made again; to others they are put aside by key
+KEPT_ANSWERS = [ -f $(DEMO_RUN)/eval-all/samples.jsonl ] || [ ! -f $(DEMO_RUN)/eval-tuned/samples.jsonl ] || \
+	{ mkdir -p $(DEMO_RUN)/eval-all; cp $(DEMO_RUN)/eval-tuned/samples.jsonl $(DEMO_RUN)/eval-all/; }
 REPRODUCE = $(PLAN_ONLY) $(if $(MODEL),--model "$(MODEL)") $(if $(REVISION),--revision "$(REVISION)")
 
 # a run that is named is there
@@ -251,6 +254,7 @@ compare: install ## two results side by side (A= B=, folders or result.json): di
 	@$(PY) -m evaluation.compare "$(A)" "$(B)"
 
 eval-demo: train-demo ## the demo's tuned checkpoint on all 164 problems of HumanEval
+	@$(if $(PLAN_ONLY),,$(KEPT_ANSWERS))
 	@$(PY) -m evaluation.evaluate $(DEMO_RUN)/model --output $(DEMO_RUN)/eval-all $(PLAN_ONLY)
 
 errors: install ## error cases of runs side by side: RUNS="before=DIR after=DIR ..." LIST=NameError PROGRAMS=3
