@@ -42,6 +42,9 @@ define EVALUATE_RUN
 @$(EVALUATE) evaluation.evaluate $(1)/$(if $(wildcard $(1)/merged),merged,model) --protocol $(PROTOCOL) --output $(1)/eval-tuned/$(PROTOCOL) $(DRY_FLAG)
 @$(if $(BASE),$(EVALUATE) evaluation.evaluate $(BASE) --protocol $(PROTOCOL) --output $(1)/eval-base/$(PROTOCOL) $(DRY_FLAG))
 endef
+# answers of evaluate-demo to the same problems (EVAL_LIMIT=164) are not made again; to others they are put aside by key
+KEPT_ANSWERS = [ -f $(DEMO_RUN)/eval-all/samples.jsonl ] || [ ! -f $(DEMO_RUN)/eval-tuned/samples.jsonl ] || \
+	{ mkdir -p $(DEMO_RUN)/eval-all; cp $(DEMO_RUN)/eval-tuned/samples.jsonl $(DEMO_RUN)/eval-all/; }
 REPRODUCE = $(DRY_FLAG) $(if $(MODEL),--model "$(MODEL)") $(if $(REVISION),--revision "$(REVISION)")
 
 # a run that is named is there
@@ -250,6 +253,7 @@ compare: install ## two results side by side (A= B=, folders or result.json): di
 	@$(PY) -m evaluation.compare "$(A)" "$(B)"
 
 eval-demo: train-demo ## the demo's tuned checkpoint on all 164 problems of HumanEval
+	@$(if $(DRY_FLAG),,$(KEPT_ANSWERS))
 	@$(PY) -m evaluation.evaluate $(DEMO_RUN)/model --output $(DEMO_RUN)/eval-all $(DRY_FLAG)
 
 errors: install ## error cases of runs side by side: RUNS="before=DIR after=DIR ..." LIST=NameError PROGRAMS=3

@@ -6,6 +6,8 @@ reads and writes   DIR/samples.jsonl, one answer a line: {key, task_id, sample, 
 import dataclasses
 import json
 import os
+import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from evaluation import generate
 from evaluation.protocol import Protocol
 
 GENERATION_PINS = ("torch", "transformers")
+TELL_EVERY_S = 60.0
 # what is read of a model folder beside its weights; what a training run leaves there besides shapes no answer
 _READ = ("config.json", "generation_config.json", "adapter_config.json", "tokenizer*", "special_tokens_map.json",
          "added_tokens.json", "vocab*", "merges.txt", "chat_template*", "additional_chat_templates/*", "*.model",
@@ -117,11 +120,15 @@ class Generator:
             else:
                 batches = generate.answers(self.engine, self.model, asked, decoding, title)
             with (path if generate.is_main() else Path(os.devnull)).open("a", encoding="utf-8") as file:
+                told = time.monotonic()
                 for batch in batches:
                     for index, answer in batch.items():
                         kept[missing[index]] = answer
                         file.write(_line(key, missing[index], answer))
                     file.flush()
+                    if generate.is_main() and not sys.stderr.isatty() and time.monotonic() - told >= TELL_EVERY_S:
+                        told = time.monotonic()  # a terminal has the bar, a log would hear nothing for hours
+                        print(f"{title}: {len(kept)} of {len(wanted)} answers", file=sys.stderr, flush=True)
         return {task_id: [kept[task_id, n] for n in range(rules.samples_per_task)] for task_id in prompts}
 
 

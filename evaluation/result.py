@@ -169,4 +169,5 @@ def line(result: Mapping[str, Any]) -> str:
         unscored += f" Not in the data here: {', '.join(parts[:6] + rest)}."
     version = f" {result['version']}" if result.get("version") else ""
     said = f"{result['benchmark']}{version}: {result['passed']:g} of {result['problems']} pass, {head}"
-    return f"{', '.join([said, *more])}.{unscored} {result['caveat']}"
+    whose = f"{result['model']}, " if result.get("model") else ""
+    return f"{whose}{', '.join([said, *more])}.{unscored} {result['caveat']}"

@@ -9,7 +9,7 @@ import sandbox
 from artefacts import ROOT, Refusal, hash_of, read_json, read_mapping, sha256_of_file
 from evaluation import checkpoint as module
 from evaluation import evaluate as command
-from evaluation import generate
+from evaluation import generate, generator
 from sandbox import backends
 
 
@@ -71,6 +71,16 @@ def test_answers_of_an_interrupted_run_are_kept_and_a_cut_off_line_is_made_again
     assert [json.loads(line)["task_id"] for line in (tmp_path / "out/samples.jsonl").read_text().splitlines()] == [
         f"HumanEval/{n}" for n in range(3)
     ]
+
+
+def test_a_log_hears_how_far_the_answers_are_and_whose_score_it_is(
+    tiny_model, protocol, perfect, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(generator, "TELL_EVERY_S", 0.0)
+    found = evaluate(tiny_model, protocol(), 2, tmp_path / "out")
+    told = [line for line in capsys.readouterr().err.splitlines() if "answers" in line]
+    assert told == [f"{tiny_model.name} on humaneval: {n} of 2 answers" for n in (1, 2)]
+    assert module.result.line(found).startswith(f"{tiny_model}, humaneval v1.0: 2 of 2 pass")
 
 
 def test_another_protocol_reuses_no_answer(tiny_model, protocol, perfect, tmp_path):

@@ -1,6 +1,7 @@
 """pass@k, errors, bootstrap; the metric module; comparing and listing errors of results."""
 
 import itertools
+import random
 import statistics
 import subprocess
 import sys
@@ -24,7 +25,9 @@ def test_standard_error_and_what_it_allows_to_say():
     assert scores.standard_error([1] * 123 + [0] * 41) == pytest.approx(0.0338, abs=1e-4)
     assert scores.standard_error([0] * 30) == 0
     assert "30 problems cannot show a gain" in scores.caveat(30, 0.07)
-    assert "under 6.8 points" in scores.caveat(164, 0.034)
+    assert scores.caveat(164, 0.034).startswith(
+        "Its own standard error is 3.4 points; whether it differs from another,"
+    )
     # none of ten passed: that says little, and no "two standard errors are 0.0 points"
     assert scores.caveat(10, 0.0) == "All 10 problems end alike: the true score may be 30.0 points away."
     assert (1 - scores.noise(100, 0.0)) ** 100 == pytest.approx(0.05, abs=0.01)  # what the rule of three stands on
@@ -42,8 +45,22 @@ def test_bootstrap_pairs_tasks():
     assert better["standard_error"] == pytest.approx((0.2 * 0.8 / 100) ** 0.5)
     same = scores.paired_bootstrap([0, 1] * 50, [0, 1] * 50)
     assert (same["low"], same["high"], same["p"]) == (0, 0, 1.0)
+    assert scores.paired_bootstrap([1] * 7 + [0] * 93, [0] * 100)["p"] == 2 / 2**7  # seven lost, none gained
     with pytest.raises(ValueError, match="do not pair up"):
         scores.paired_bootstrap([1], [1, 2])
+
+
+def test_p_is_the_share_of_all_exchanges_that_are_as_far_apart():
+    gains = [0.5, 0.25, -0.25, 1.0, 0.0, 0.75]
+    flipped = [sum(s * g for s, g in zip(signs, gains, strict=True)) for signs in itertools.product((1, -1), repeat=6)]
+    exact = statistics.fmean(abs(total) >= sum(gains) for total in flipped)
+    assert scores.sign_flip_p(gains, random.Random(0)) == pytest.approx(exact, abs=0.02)
+    assert scores.sign_flip_p([0, 0], random.Random(0)) == 1.0
+    for gained, lost in ((3, 3), (1, 8), (0, 2)):  # counted, as drawing would find
+        ones = [1] * gained + [-1] * lost
+        totals = [sum(signs) for signs in itertools.product((1, -1), repeat=gained + lost)]
+        exact = statistics.fmean(abs(total) >= abs(gained - lost) for total in totals)
+        assert scores.sign_flip_p(ones, random.Random(0)) == pytest.approx(exact)
 
 
 def verdict(status, exception=None, **more):
