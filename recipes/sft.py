@@ -121,4 +121,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    sys.stdout.reconfigure(line_buffering=True)  # a log shows a step when it was taken
     raise SystemExit(main())

@@ -5,6 +5,7 @@ reads   prepared rows, the base model, checkpoints of the run; writes <run>/audi
 
 import math
 import os
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,7 @@ def make_trainer(path: Path, recipe: Recipe, arguments: dict[str, Any], prepared
         "per_device_eval_batch_size": 1,
         "dataset_kwargs": {"skip_prepare_dataset": True},
         "logging_nan_inf_filter": False,  # a NaN is to be seen, not averaged away
+        "disable_tqdm": not sys.stderr.isatty(),  # a log has a line a step, no bar that overwrites it
         "logging_first_step": True,  # a run of fewer steps than logging_steps has a loss too
         "save_total_limit": None,  # checkpoints.rotate does it, after the marker
         "eval_strategy": arguments["eval_strategy"] if evaluated else "no",

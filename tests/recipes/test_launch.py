@@ -92,6 +92,16 @@ def test_the_demo_is_trained_on_what_make_builds_or_on_what_is_named_and_planned
     assert made == [makes and dry_run == "0"] * 2
 
 
+def test_a_recipe_of_the_demo_that_is_not_there_is_refused_before_anything_is_built_for_it():
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))}
+    command = ["make", "train-demo", "RECIPE=nope", "PYTHON=true", f"PY={sys.executable}"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 2 and not done.stdout, done.stdout
+    assert (
+        "recipes/sft/smollm2-135m/nope.yaml: there is no such file; recipes/sft/smollm2-135m has full" in done.stderr
+    )
+
+
 def test_the_command_of_one_process_of_eight_and_of_four_machines():
     recipe, _ = load(DS67B)
     slurm = {"SLURM_NODEID": "2", "MASTER_ADDR": "node0", "MASTER_PORT": "20001"}
