@@ -22,7 +22,7 @@ import yaml
 from artefacts import Refusal, code_key, read_json, read_mapping, sha256_of_file, write_bytes, write_json
 from recipes.grid import PROTOCOLS, STAGE, mixture_of, read_grid, recipe_of
 from recipes.inputs import files_of_configuration
-from recipes.sft import PINS
+from recipes.run_record import PINS
 
 
 def pooled(results: list[Mapping[str, Any]]) -> dict[str, Any]:
@@ -52,7 +52,13 @@ class Runner:
     def key(self, name: str, seeds: Sequence[int | None]) -> str:
         """Hash of everything that shapes runs of a cell."""
         grid, cell = self.grid, self.grid.cells[name]
-        modules = ["recipes.ablation_cells", "recipes.held_out", "evaluation.evaluate", "dataset_scripts.mixture"]
+        modules = [
+            "recipes.ablation_cells",
+            "recipes.training_run",
+            "recipes.held_out",
+            "evaluation.checkpoint",
+            "dataset_scripts.mixture",
+        ]
         shape = [grid.limit, [recipe_of(grid, seed) for seed in seeds if seed is not None], cell.untrained]
         stages = self._stages()
         inputs = [read_json(stage / "manifest.json")["digest"] for stage in stages]
