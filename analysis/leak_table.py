@@ -17,7 +17,7 @@ SIGNALS = {"ngram": "N-grams", "cosine": "cosine of code", "tree": "syntax trees
 def numbers(artefacts: Artefacts) -> dict[str, Any] | None:
     """Rows, removed rows and removed rows by signal, of every source; None where nothing was decontaminated."""
     leaks = read_json(artefacts.build / "04_decontaminate" / "leaks.json")
-    if leaks is None or "compared_with" not in leaks:  # of an earlier version of this repository
+    if leaks is None:
         return None
     kept = ("rows", "removed", "by_signal", "borderline", "items")
     sources = {name: {key: of[key] for key in kept} for name, of in leaks["by_source"].items()}

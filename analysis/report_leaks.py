@@ -63,7 +63,7 @@ def _some(rows: list[dict], most: int, seed: int) -> list[dict]:
 
 def _piece(piece: dict[str, Any], text: dict[str, Any] | None, items: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """A piece of evidence: items, their text, numbers, places of the match, and the marked text if it may be had."""
-    item = items.get(piece.get("reference"))  # None where an earlier version of this repository built the mixture
+    item = items.get(piece["reference"])
     said = item and (item["text"] if piece["signal"] == "ngram" else item["program"])
     where = [f"{span['field']}, characters {span['start']:,} to {span['end']:,}" for span in piece["spans"]]
     fields = dict.fromkeys(span["field"] for span in piece["spans"])

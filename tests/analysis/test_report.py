@@ -344,7 +344,7 @@ def test_an_earlier_report_survives_a_failure(bare, monkeypatch):
 def test_artefacts_of_an_earlier_version_are_refused_in_a_sentence(bare, tmp_path):
     build = shutil.copytree(bare[0], tmp_path / "toy")
     write_json(build / "04_decontaminate/leaks.json", {"by_source": {}, "total": {}})
-    says = "holds no 'coverage': an earlier version made it; run `make mixture MIXTURE=toy`"
+    says = "holds no 'rows': an earlier version made it; run `make mixture MIXTURE=toy`"
     with pytest.raises(Refusal, match=says):
         report.build(build, build / "report")
 

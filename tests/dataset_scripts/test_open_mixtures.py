@@ -79,9 +79,10 @@ def toy_pairs(name: str, count: int) -> list[dict]:
 
 def toy_commit(language: str, number: int) -> dict:
     path, old = f"src/walk.{EXTENSIONS[language]}", program(language, f"{language}{number}", 24)
+    new = old.replace("0.", "1.", 3).replace("look_up", "raised").replace("lookUp", "raised")  # what a prompt may name
     return {
         "commit": f"{number:040x}", "old_file": path, "new_file": path, "old_contents": old,
-        "new_contents": old.replace("0.", "1.", 3), "subject": f"Add one to the first {number + 3} numbers",
+        "new_contents": new, "subject": f"Add one to the first {number + 3} numbers",
         "message": "Add one to them", "lang": language, "license": "mit", "repos": "lab/walk",
     }  # fmt: skip
 
