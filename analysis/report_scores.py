@@ -13,6 +13,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import scipy.stats
+
 from analysis.reading import Artefacts, Evaluation, Run
 from artefacts import ROOT, read_mapping
 
@@ -22,6 +24,7 @@ MOST_CHARS = 4_000  # of a text
 MOST_BYTES = 6_000_000  # of all of them
 BASE, TUNED = "eval-base", "eval-tuned"  # folders of a run: what `make evaluate-demo` and `make evaluate-run` write
 NORMAL_95 = 1.96  # standard errors on either side of a mean
+CHANCE = 0.05  # a difference that chance makes at least so often proves nothing
 
 
 def table(artefacts: Artefacts) -> list[dict[str, Any]]:
@@ -57,8 +60,8 @@ def gains(artefacts: Artefacts) -> list[dict[str, Any]]:
 
     Returns:
         run, benchmark, protocol, `problems`, `problems_in_benchmark`, `difference`, and its 95 % interval `low` to
-        `high`: 1.96 standard errors of the paired differences, or 3 / n where all are the same. `verdict`: better,
-        worse, or open where the interval holds 0.
+        `high`: 1.96 standard errors of the paired differences, or 3 / n where all are the same; problems `gained` and
+        `lost`, and `p` of their exact sign test. `verdict`: better, worse, or open where p is at least CHANCE.
     """
     found = []
     for run in artefacts.runs:
@@ -66,14 +69,15 @@ def gains(artefacts: Artefacts) -> list[dict[str, Any]]:
         for evaluation in run.evaluations:
             tuned = evaluation.result
             base = bases.get(tuned["protocol_name"]) if evaluation.name.split("/")[0] == TUNED else None
-            if base and (base["protocol"], base["tasks"].keys()) == (tuned["protocol"], tuned["tasks"].keys()):
-                one = gain(base, tuned)
-                found += [one | {"run": run.name, "protocol": tuned["protocol_name"]}] if one else []
+            if base and (one := gain(base, tuned)):
+                found.append(one | {"run": run.name, "protocol": tuned["protocol_name"]})
     return found
 
 
 def gain(base: dict[str, Any], tuned: dict[str, Any]) -> dict[str, Any] | None:
-    """Of two results of the same tasks, see `gains`; None where fewer than two problems were scored by both."""
+    """Of two results, see `gains`; None where tasks or protocols differ, or fewer than two were scored by both."""
+    if (base["protocol"], base["tasks"].keys()) != (tuned["protocol"], tuned["tasks"].keys()):
+        return None
     unscored = {*base["unscored"], *tuned["unscored"]}
     points = [
         100 * (task["passed"] / task["samples"] - base["tasks"][name]["passed"] / base["tasks"][name]["samples"])
@@ -84,13 +88,19 @@ def gain(base: dict[str, Any], tuned: dict[str, Any]) -> dict[str, Any] | None:
         return None
     mean, error = statistics.fmean(points), statistics.stdev(points) / math.sqrt(len(points))
     half = NORMAL_95 * error or _unseen(len(points))
+    gained, lost = sum(one > 0 for one in points), sum(one < 0 for one in points)
+    # an interval is too sure where few problems changed; how many of these went up is counted exactly
+    p = float(scipy.stats.binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
     kept = ("benchmark", "problems_in_benchmark")
     return {key: tuned[key] for key in kept} | {
         "problems": len(points),
         "difference": mean,
         "low": mean - half,
         "high": mean + half,
-        "verdict": "better" if mean > half else "worse" if mean < -half else "open",
+        "gained": gained,
+        "lost": lost,
+        "p": p,
+        "verdict": "open" if p >= CHANCE else "better" if gained > lost else "worse",
     }
 
 

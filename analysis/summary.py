@@ -70,7 +70,8 @@ def _difference(base: dict, tuned: dict) -> str:
         "open": "cannot be told from its base on these problems",
     }[one["verdict"]]
     interval = f"95 % interval {one['low']:+.1f} to {one['high']:+.1f}"
-    return f"tuned - base {one['difference']:+.1f} points, {interval} (problem by problem): {verdict}"
+    counted = f"{one['gained']} gained, {one['lost']} lost, p = {one['p']:.3f}"
+    return f"tuned - base {one['difference']:+.1f} points, {interval} ({counted}): {verdict}"
 
 
 def _score(result: dict) -> str:

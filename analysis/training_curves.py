@@ -33,9 +33,8 @@ def numbers(artefacts: Artefacts) -> dict[str, Any] | None:
         losses = record.get("losses", [])
         if len(losses) < 2:
             continue
-        every = record["steps"] / len(losses)
         runs[run.name] = {
-            "steps": [round(every * (i + 1), 2) for i in range(len(losses))],
+            "steps": record["loss_steps"],
             "loss": losses,
             "held_out": record.get("eval_losses") or {},
             "rows": record["rows"],

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from artefacts import Refusal, read_json
 from dataset_scripts.schema import COLUMNS, SCHEMA
 
-BATCH_ROWS = 500  # rows in memory at once where rows are read one by one
+ROWS_AT_ONCE = 500  # rows in memory at once where rows are read one by one
 
 
 def shards(folder: Path, kind: str = "kept") -> list[Path]:
@@ -34,7 +34,7 @@ def read_rows(folder: Path, kind: str = "kept", columns: list[str] | None = None
 def iterate_rows(folder: Path, kind: str = "kept") -> Iterator[dict[str, Any]]:
     """Rows of a finished stage one by one, in order; a batch at a time is in memory."""
     for path in shards(folder, kind):
-        for part in pq.ParquetFile(path).iter_batches(BATCH_ROWS):
+        for part in pq.ParquetFile(path).iter_batches(ROWS_AT_ONCE):
             yield from part.to_pylist()
 
 

@@ -31,10 +31,11 @@ _PLAIN = frozenset(
 SAY_NOTHING = frozenset(
     {"iostream", "vector", "string", "stdio.h", "fmt", "java.util", "java.lang", "java.io"}
 )  # imports
-# of prose, no line is like this: a definition, an import, or the end of a statement in C's family
-_LINE_OF_CODE = re.compile(
-    r"^\s*(?:def|class) \w+.*:\s*$|^\s*(?:import [\w.]+|from [\w.]+ import .+)\s*$|[;{]\s*$", re.MULTILINE
+# no line of prose is like these: a definition or import of Python; a statement of C's family with a call or a value
+_LINE_OF_PYTHON = re.compile(
+    r"^\s*(?:def|class) \w+.*:\s*$|^\s*(?:import [\w.]+|from [\w.]+ import .+)\s*$", re.MULTILINE
 )
+_LINE_OF_C_FAMILY = re.compile(r"^.*[()=].*[;{]\s*$", re.MULTILINE)
 
 
 @functools.lru_cache(maxsize=1)  # what is said of a row and what is noted of it are asked one after the other
@@ -113,14 +114,15 @@ def _opening(language: str, form: str, concepts: list[str], instruction: str, ch
 
 
 def _shows_code(instruction: str, language: str) -> bool:
-    """True where the instruction holds code that is not of another language: nobody needs to be told which it is.
+    """True where the instruction holds code that can be of the language: nobody needs to be told which it is.
 
     >>> _shows_code("Make this shorter.\\nimport os\\nos.sep", "python"), _shows_code("```java\\nf();\\n```", "python")
     (True, False)
     """
     if blocks := code_blocks(instruction):
         return any(not tag or language_name(tag) == language for tag, _ in blocks)
-    return _LINE_OF_CODE.search(instruction) is not None
+    line = _LINE_OF_PYTHON if language == "python" else _LINE_OF_C_FAMILY
+    return line.search(instruction) is not None
 
 
 def _functions(found: Reading) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from artefacts import Refusal, command_line, read_json, write_json
 from evaluation.judge import UNSCORED
 from evaluation.scores import mean_of_parts, paired_bootstrap, standard_error
 
+CHANCE = 0.05  # a difference that chance makes at least so often proves nothing
 MOST_PARTS = 12  # a line each up to here; all of them are in the JSON
 
 
@@ -86,13 +87,13 @@ def compare(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, An
 
 def table(found: Mapping[str, Any], names: tuple[str, str]) -> str:
     """The comparison for a person."""
-    noise = "0 is inside: noise" if found["low"] <= 0 <= found["high"] else "0 is outside: a difference"
+    noise = "a difference" if found["p"] < CHANCE else "may be chance"
     lines = [
         f"{found['benchmark']} {found['version'] or ''}, {found['tasks']} tasks",
         f"  A {100 * found['first']:5.1f} %   {names[0]}",
         f"  B {100 * found['second']:5.1f} %   {names[1]}",
         f"  B - A {100 * found['difference']:+.1f} points +- {100 * found['standard_error']:.1f}, 95 % interval "
-        f"{100 * found['low']:+.1f} to {100 * found['high']:+.1f} ({noise}), p = {found['p']:.3f}",
+        f"{100 * found['low']:+.1f} to {100 * found['high']:+.1f}, p = {found['p']:.3f}: {noise}",
         f"  gained {len(found['gained'])}: {', '.join(found['gained'][:12])}",
         f"  lost {len(found['lost'])}: {', '.join(found['lost'][:12])}",
     ]
@@ -109,14 +110,17 @@ def _parts(found: Mapping[str, Any]) -> list[str]:
     """The mean over parts, and where there are not too many a line a part."""
 
     def line(name: str, row: Mapping[str, Any]) -> str:
+        error = "" if row["standard_error"] is None else f" +- {100 * row['standard_error']:.1f}"
         return (
             f"  {name:26}A {100 * row['first']:5.1f} %, B {100 * row['second']:5.1f} %, B - A "
-            f"{100 * row['difference']:+.1f} points +- {100 * row['standard_error']:.1f}"
+            f"{100 * row['difference']:+.1f} points{error}"
         )
 
     parts = found["parts"]
     whole = line(f"unweighted mean of {len(parts)}", found)
-    interval = f", 95 % interval {100 * found['low']:+.1f} to {100 * found['high']:+.1f}"
+    interval = ", too few tasks for an interval"
+    if found["low"] is not None:
+        interval = f", 95 % interval {100 * found['low']:+.1f} to {100 * found['high']:+.1f}"
     named = [line(f"  {name} ({row['tasks']})", row) for name, row in parts.items()]
     return [whole + interval, *(named if len(parts) <= MOST_PARTS else [])]
 

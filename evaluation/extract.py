@@ -2,7 +2,8 @@
 
     code(answer, problem) -> code        cut(completion, problem) -> completion        program(text, problem) -> source
 
-The same rules serve our own generations and other people's (samples.py); a protocol names which of them it applies.
+The same rules serve our own generations and other people's (`evaluation.samples`); a protocol names those it
+applies.
 """
 
 import re

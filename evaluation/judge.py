@@ -198,6 +198,7 @@ def judge(
         verdicts = sandbox.run_many((job_of(unit, base_only) for unit in rows), workers)
         for unit, verdict in zip(rows, verdicts, strict=True):
             own = unit[0].language == "python" and "library" not in unit[0].extra
+            # the status first: a job is put together only where it is needed
             if own and verdict.status == "timeout" and is_starved(verdict, job_of(unit, base_only).limits):
                 waiting.append(unit)
             else:

@@ -109,7 +109,9 @@ def mean_of_parts(first: Mapping[str, float], second: Mapping[str, float], parts
 
     Returns:
         first, second, difference, its standard_error over tasks within their parts, low and high (1.96 standard errors
-        to either side), and `parts`: the same of each part without an interval, with its number of tasks.
+        to either side), and `parts`: the same of each part without an interval, with its number of tasks. Errors and
+        interval are None where a part has one task only, or no task moved otherwise than its part: nothing is known
+        of the spread then.
     """
     tasks: dict[str, list[str]] = {}
     for task in first:
@@ -122,13 +124,14 @@ def mean_of_parts(first: Mapping[str, float], second: Mapping[str, float], parts
             "first": math.fsum(first[task] for task in own) / len(own),
             "second": math.fsum(second[task] for task in own) / len(own),
             "difference": math.fsum(gains) / len(own),
-            "standard_error": standard_error(gains),
+            "standard_error": standard_error(gains) if len(own) > 1 else None,
         }
     whole = {
         key: math.fsum(part[key] for part in found.values()) / len(found) for key in ("first", "second", "difference")
     }
-    error = math.sqrt(math.fsum(part["standard_error"] ** 2 for part in found.values())) / len(found)
-    low, high = (whole["difference"] + sign * 1.96 * error for sign in (-1, 1))
+    errors = [part["standard_error"] for part in found.values()]
+    error = None if None in errors else math.sqrt(math.fsum(own**2 for own in errors)) / len(found) or None
+    low, high = (error and whole["difference"] + sign * 1.96 * error for sign in (-1, 1))
     return {**whole, "standard_error": error, "low": low, "high": high, "parts": found}
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from dataset_scripts.schema import writer
 from model_cards import licences
 
+CHANCE = 0.05  # a difference that chance makes at least so often proves nothing
 SMALL_RUN_TOKENS = 10_000_000  # a tenth of a percent of what even small bases were trained on: shows the way, no more
 
 
@@ -61,10 +62,10 @@ def _of_the_scores(facts: dict[str, Any]) -> Iterator[str]:
         tuned, difference = pair["tuned"], pair["difference"]
         if tuned["caveat"]:
             yield f"`{name}`: {tuned['caveat']}"
-        if difference and abs(difference["mean"]) <= 2 * difference["standard_error"]:
-            yield f"`{name}`: the difference to the base is within two standard errors, so it may be chance."
-        elif difference and difference["mean"] < 0:
-            yield f"`{name}`: it scores **worse** than its base, by more than two standard errors."
+        if difference and difference["p"] >= CHANCE:
+            yield f"`{name}`: the difference to the base may be chance (p = {difference['p']:.3f} by the sign test)."
+        elif difference and difference["gained"] < difference["lost"]:
+            yield f"`{name}`: it scores **worse** than its base (p = {difference['p']:.3f} by the sign test)."
         if pair["base"] is None:
             yield f"`{name}`: the base was not measured, so the score does not say what the tuning did."
     named = ", ".join(sorted({pair["tuned"]["benchmark"] for pair in facts["results"].values()}))

@@ -138,7 +138,7 @@ def describe_run(
 ) -> dict[str, Any]:
     """All facts of a model card but those that follow from them; paths of the machine that trained stay at home."""
     settings = run["settings"]
-    shown = {key: value for key, value in run.items() if key not in ("settings", "losses")}
+    shown = {key: value for key, value in run.items() if key not in ("settings", "losses", "loss_steps")}
     return {
         "kind": "model",
         "name": name,

@@ -8,6 +8,7 @@ import statistics
 from pathlib import Path
 from typing import Any
 
+import scipy.stats
 import yaml
 from huggingface_hub import EvalResult, EvalResultEntry, eval_result_entries_to_yaml
 from huggingface_hub.repocard_data import eval_results_to_model_index
@@ -88,7 +89,8 @@ def options_of(selection: dict[str, Any]) -> str:
 
 
 def difference(base: dict[str, Any], tuned: dict[str, Any]) -> dict[str, Any] | None:
-    """Tuned minus base over the problems that both have scored: mean and its standard error, task by task.
+    """Tuned minus base over the problems that both have scored: mean and its standard error, task by task; how many
+    gained and lost, and the p of their exact sign test.
 
     None where fewer than two problems were scored by both.
     """
@@ -101,7 +103,10 @@ def difference(base: dict[str, Any], tuned: dict[str, Any]) -> dict[str, Any] | 
     if len(shares) < 2:
         return None
     error = statistics.stdev(shares) / math.sqrt(len(shares))
-    return {"problems": len(shares), "mean": statistics.fmean(shares), "standard_error": error}
+    gained, lost = sum(share > 0 for share in shares), sum(share < 0 for share in shares)
+    p = float(scipy.stats.binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
+    counted = {"gained": gained, "lost": lost, "p": p}
+    return {"problems": len(shares), "mean": statistics.fmean(shares), "standard_error": error, **counted}
 
 
 def is_whole(result: dict[str, Any]) -> bool:

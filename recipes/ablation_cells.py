@@ -56,8 +56,11 @@ class Runner:
             "recipes.ablation_cells",
             "recipes.training_run",
             "recipes.held_out",
+            "recipes.merge",
             "evaluation.checkpoint",
+            f"evaluation.benchmarks.{read_mapping(PROTOCOLS / f'{grid.protocol}.yaml')['benchmark']}",
             "dataset_scripts.mixture",
+            "model_cards.dataset_repository",
         ]
         shape = [grid.limit, [recipe_of(grid, seed) for seed in seeds if seed is not None], cell.untrained]
         stages = self._stages()

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from artefacts import hash_of, read_json, write_bytes, write_json
+from artefacts import code_key, read_json, write_bytes, write_json
 from recipes.ablation_cells import Runner
 
 RESAMPLES = 10_000
@@ -58,7 +58,8 @@ def report(runner: Runner, records: Mapping[str, dict[str, Any]], failed: Mappin
 def _compared(runner: Runner, record: Mapping[str, Any], first: Mapping[str, Any] | None) -> dict[str, Any]:
     """A cell of result.json; evaluation.compare counts, over the samples of all seeds of a task."""
     against, folder = first or record, runner.folder / "compared"
-    out = folder / f"{record['name']}-{hash_of([record['key'], against['key']])[:12]}.json"
+    key = code_key(["evaluation.compare"], None, inputs=[record["key"], against["key"]])
+    out = folder / f"{record['name']}-{key[:12]}.json"
     if not out.is_file():
         for one in (record, against):
             write_json(folder / f"{one['name']}.json", one["pooled"])

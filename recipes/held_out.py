@@ -95,7 +95,8 @@ def main() -> None:
     data, arguments = recipes.ours(given.recipe, base | ({"data": given.data} if given.data else {}))
     trained, _ = recipes.ours(given.recipe, base | {"data": given.trained}) if given.trained else (None, None)
     data = inputs.pin(data)
-    with tempfile.TemporaryDirectory() as cache:  # Arrow files of whole mixtures: nobody wants them beside --out
+    given.out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=given.out.parent) as cache:  # of Arrow files, too large for /tmp
         rows, left_out = rows_of(data, trained, Path(cache))
     on_cpu = bool(arguments.get("use_cpu")) or not torch.cuda.is_available()
     model = transformers.AutoModelForCausalLM.from_pretrained(

@@ -21,7 +21,7 @@ _TOKENIZER_FILES = ("*token*", "*.jinja", "vocab*", "merges*", "config.json")
 
 def is_local(name: str) -> bool:
     """True for what can only be meant as a path, whether or not there is something."""
-    return name.startswith(("build/", ".", "/", "~"))
+    return name.startswith(("build/", ".", "/", "~")) or name.count("/") > 1  # an id of the Hub is owner/name
 
 
 def entry_of_base(name: str) -> dict[str, Any] | None:

@@ -55,7 +55,8 @@ def outcome_of(
         saved: facts of the verified model.
     """
     state = trainer.state
-    losses = [log["loss"] for log in state.log_history if "loss" in log]
+    logged = [log for log in state.log_history if "loss" in log]
+    losses = [log["loss"] for log in logged]
     epochs = state.epoch * (1 - done_before / state.global_step)  # in this sitting
     speed = counts["tokens"] * epochs / seconds
     return {
@@ -63,6 +64,7 @@ def outcome_of(
         "loss_first": losses[0],
         "loss_last": losses[-1],
         "losses": losses,
+        "loss_steps": [log["step"] for log in logged],
         "eval_losses": eval_losses(state.log_history),
         "resumed_from_step": done_before or None,
         "seconds": round(seconds, 1),

@@ -25,13 +25,12 @@ import types
 from collections.abc import Iterable
 from pathlib import Path
 
-from sandbox import kernel, stage
+from sandbox import channel, control, decode, encode, kernel, oracle, sample, server, stage, syscalls, usage
 from sandbox.control import memory_file, receive_report
 from sandbox.verdict import SandboxError
 
-_ROOM = (
-    "syscalls encode decode control kernel usage channel sample oracle server".split()
-)  # each after what it imports
+# each after what it imports
+_ROOM = (syscalls, encode, decode, control, kernel, usage, channel, sample, oracle, server)
 # Makes the room's modules out of the bundle; the host's front door is not among them.
 _BOOT = """
 import marshal, sys
@@ -63,8 +62,7 @@ _counter = itertools.count()
 @functools.cache
 def _room_code() -> dict[str, types.CodeType]:
     """Code of the room's modules: rooms need neither our files nor permission to read or write their bytecode."""
-    names = {name: f"sandbox.{name}" for name in _ROOM}
-    return {name: importlib.util.find_spec(full).loader.get_code(full) for name, full in names.items()}
+    return {m.__name__.removeprefix("sandbox."): m.__loader__.get_code(m.__name__) for m in _ROOM}
 
 
 def _next_uid() -> int | None:

@@ -84,6 +84,12 @@ def test_the_closure_of_a_module_follows_its_imports():
     assert "dataset_scripts/__init__.py" in names and "dataset_scripts/dedup.py" not in names
 
 
+def test_what_runs_in_the_sandbox_is_part_of_the_key_of_what_it_judges():
+    names = {p.relative_to(artefacts.ROOT).as_posix() for p in artefacts.source_closure("evaluation.checkpoint")}
+    assert {f"sandbox/{name}.py" for name in ("channel", "oracle", "sample", "server", "stage")} <= names
+    assert {"evaluation/plus/calls.py", "evaluation/plus/compare.py", "evaluation/judge.py"} <= names
+
+
 def test_a_key_changes_with_code_configuration_pins_and_inputs(tmp_path, monkeypatch):
     monkeypatch.setattr(artefacts, "ROOT", tmp_path)
     (tmp_path / "one.py").write_text("import two\n")

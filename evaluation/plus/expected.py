@@ -9,16 +9,16 @@ import functools
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from types import ModuleType
 
 from tqdm import tqdm
 
 import sandbox
 from artefacts import ROOT, Refusal, hash_of, read_json, write_json
 from evaluation.benchmarks import Problem
-from evaluation.plus import typed_json
+from evaluation.plus import calls, compare, typed_json  # what runs in the sandbox goes there as text
 
 CACHE = ROOT / "build" / "expected"
-_HERE = Path(__file__).parent
 _LIMITS = sandbox.Limits(cpu_s=300, wall_s=900, memory_mib=4096, output_kib=65536)
 _RULES = {
     "find_zero": "root",
@@ -47,8 +47,8 @@ class Expected:
 
 
 @functools.cache
-def _source(*names: str) -> str:
-    texts = [(_HERE / f"{name}.py").read_text(encoding="utf-8") for name in ("typed_json", *names)]
+def _source(module: ModuleType) -> str:
+    texts = [Path(of.__file__).read_text(encoding="utf-8") for of in (typed_json, module)]
     return "\n\n".join(re.sub(r"^from evaluation.*\n", "", text, flags=re.MULTILINE) for text in texts)
 
 
@@ -83,7 +83,7 @@ def program(code: str, problem: Problem, seconds: list[float], parts: tuple[str,
     return (
         f"{code}\n\n\ndef __evaluation_calls__():\n"
         f"    inside = {{'__name__': 'calls'}}\n"
-        f"    exec({_source('calls')!r}, inside)\n"
+        f"    exec({_source(calls)!r}, inside)\n"
         f"    inputs = inside['loads']({_text(problem, parts)!r})\n"
         f"    return inside['run'](lambda: {problem.entry_point}, inputs, {seconds!r})\n"
     )
@@ -96,7 +96,7 @@ def test(problem: Problem, expected: Expected, base_only: bool) -> str:
     plus = "[]" if base_only else expected.plus
     inputs = typed_json.dumps(inputs_of(problem)) if rule in _NEEDS_INPUTS else "null"
     return (
-        f"{_source('compare')}\n\n"
+        f"{_source(compare)}\n\n"
         f"expected = loads({expected.base!r}) + loads({plus!r})\n"
         f"found = failing(candidate(), expected, {base_count}, {rule!r},\n"
         f"                {problem.extra['atol']!r}, loads({inputs!r}))\n"
@@ -132,7 +132,7 @@ def _reference_job(problem: Problem) -> sandbox.Job:
     code = problem.prompt + problem.solution
     not_none = "[x is not None, s] for x, s" if rule_of(problem) == "not_none" else "[x, s] for x, s"
     text = (
-        f"{code}\n\n\ninside = {{'__name__': 'calls'}}\nexec({_source('calls')!r}, inside)\n"
+        f"{code}\n\n\ninside = {{'__name__': 'calls'}}\nexec({_source(calls)!r}, inside)\n"
         f"inputs = inside['loads']({_text(problem, ('base_input', 'plus_input'))!r})\n"
         f"found = inside['timed'](lambda: {problem.entry_point}, inputs)\n"
         f"found = [{not_none} in found]\n"
@@ -147,7 +147,7 @@ def _reference_job(problem: Problem) -> sandbox.Job:
 @functools.cache
 def _code() -> str:
     """What runs the reference, without its comments, docstrings and layout."""
-    tree = ast.parse(_source("calls"))
+    tree = ast.parse(_source(calls))
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef) and ast.get_docstring(node) is not None:
             node.body = node.body[1:] or [ast.Pass()]

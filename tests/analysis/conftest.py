@@ -158,7 +158,7 @@ def toy_mixture(tmp_path_factory) -> Path:
     )
     write_json(root / "ablations" / "shares" / "result.json", ablation())
     run = write_run(
-        root / "runs" / "tiny-full", losses=[2.0 - 0.1 * n for n in range(STEPS)], steps=STEPS,
+        root / "runs" / "tiny-full", losses=[2.0 - 0.1 * n for n in range(3)], loss_steps=[1, 3, 6], steps=STEPS,
         eval_losses={"toy": [[3, 1.9], [6, 1.7]]},
     )  # fmt: skip
     evaluated(run / "eval-base", {0, 1})

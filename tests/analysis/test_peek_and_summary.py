@@ -57,8 +57,8 @@ def test_an_unbuilt_mixture_is_refused(tmp_path):
 
 def result(passed):
     return {
-        "benchmark": "humaneval", "pass_at_1": passed / 30, "standard_error": 0.05, "sandbox": "bubblewrap",
-        "seconds": {"all": 50.0}, "caveat": "30 problems cannot show a gain.", "problems": 30,
+        "benchmark": "humaneval", "protocol": {}, "pass_at_1": passed / 30, "standard_error": 0.05,
+        "sandbox": "bubblewrap", "seconds": {"all": 50.0}, "caveat": "30 problems cannot show a gain.", "problems": 30,
         "problems_in_benchmark": 164, "unscored": [],
         "tasks": {f"HumanEval/{n}": {"samples": 1, "passed": int(n < passed)} for n in range(30)},
     }  # fmt: skip
@@ -78,10 +78,15 @@ def test_the_summary_holds_every_number_of_the_demo(built, tmp_path):
     for part in ("1 does_not_compile", "79,991 tokens", "train 400", "16.7 +- 5.0", "20.0 +- 5.0", "make peek"):
         assert part in text
     assert "DRY_RUN=1 make train-ds67b" in text and "EVAL_LIMIT=164 make demo" in text
-    assert "tuned - base +3.3 points, 95 % interval -3.2 to +9.9 (problem by problem): cannot be told from" in text
+    assert "tuned - base +3.3 points, 95 % interval -3.2 to +9.9 (1 gained, 0 lost, p = 1.000): cannot be told" in text
     assert "cannot show a gain" not in text  # that is of one score alone
     whole = {"problems_in_benchmark": 30}
     write_json(tmp_path / "run/eval-tuned/result.json", result(15) | whole)
     text = summary(built, tmp_path / "run", tmp_path / "hub")
-    assert "interval +16.2 to +50.5 (problem by problem): better than its base" in text
+    assert "interval +16.2 to +50.5 (10 gained, 0 lost, p = 0.002): better than its base" in text
     assert "EVAL_LIMIT=164" not in text, "nobody is told to do what was done"
+    write_json(tmp_path / "run/eval-tuned/result.json", result(10) | whole)  # of five problems that changed all rose
+    text = summary(built, tmp_path / "run", tmp_path / "hub")
+    assert "interval +3.1 to +30.2 (5 gained, 0 lost, p = 0.062): cannot be told from its base" in text
+    write_json(tmp_path / "run/eval-tuned/result.json", result(15) | {"protocol": {"batch_size": 1}})
+    assert "cannot show a gain" in summary(built, tmp_path / "run", tmp_path / "hub"), "other rules, no difference"

@@ -128,6 +128,26 @@ def test_compare_gives_the_difference_of_unweighted_means_with_its_error():
     assert compare.compare(made(A), made(B))["mean_of_parts"] is None  # a set of one part
 
 
+@pytest.mark.parametrize("passes", [{"Pandas": [1], "Scipy": [0], "Numpy": [0]}, {"Pandas": [1, 1], "Scipy": [1, 1]}])
+def test_where_nothing_is_known_of_the_spread_of_parts_no_error_is_made_up(passes):
+    base = of_libraries({name: [0] * len(rows) for name, rows in passes.items()})
+    found = compare.compare(base, of_libraries(passes))
+    parts = found["mean_of_parts"]
+    assert parts["difference"] > 0 and parts["standard_error"] is parts["low"] is parts["high"] is None
+    assert "too few tasks for an interval" in compare.table(found, ("a", "b"))
+
+
+def test_few_problems_that_changed_are_no_difference_whatever_the_interval_says():
+    """Four of 164 lost and none gained: the bootstrap's interval is below 0, and chance does it one time in 8."""
+    tasks = {f"t/{n}": n < 4 for n in range(164)}
+    one = {t: {"verdicts": [verdict("ok")]} for t in tasks}
+    other = {t: {"verdicts": [verdict("wrong_output" if lost else "ok")]} for t, lost in tasks.items()}
+    of = {"benchmark": "humaneval", "version": "v1.0"}
+    found = compare.compare({**of, "tasks": one}, {**of, "tasks": other})
+    assert found["high"] < 0 and found["p"] == 0.125
+    assert "p = 0.125: may be chance" in compare.table(found, ("a", "b"))
+
+
 def test_errors_stand_side_by_side_and_failing_tasks_are_listed(tmp_path, capsys, monkeypatch):
     for name, verdicts in (("a", A), ("b", B)):
         write_json(tmp_path / f"{name}.json", made(verdicts))

@@ -19,4 +19,5 @@ def test_the_speed_is_that_of_the_tokens_of_this_sitting(monkeypatch, done_befor
     found = run_record.outcome_of(trainer, {"tokens": 1000, "supervised_share": 0.4}, done_before, 10.0, {})
     assert found["tokens_per_s"] == tokens_per_s and found["supervised_tokens_per_s"] == 0.4 * tokens_per_s
     assert (found["loss_first"], found["loss_last"], found["eval_losses"]) == (2.0, 1.0, {"toy": [(30, 1.5)]})
+    assert (found["losses"], found["loss_steps"]) == ([2.0, 1.0], [1, 10]), "the first step, then every tenth"
     assert found["resumed_from_step"] == (done_before or None)
