@@ -43,7 +43,8 @@ QUERIES = {
         ((attribute) @path (#match? @path "^sys[.]stdin[.](read|readline|readlines|buffer)$"))
         (for_statement right: ((attribute) @path (#eq? @path "sys.stdin")))
         (for_in_clause right: ((attribute) @path (#eq? @path "sys.stdin")))
-        (argument_list ((attribute) @path (#eq? @path "sys.stdin")))
+        ((call function: (_) @reader arguments: (argument_list (attribute) @path))
+            (#eq? @path "sys.stdin") (#not-match? @reader "^(hasattr|getattr|isinstance|type|id)$"))
         (binary_operator operator: ["<<" ">>" "^"] right: (integer)) @bitwise
         (binary_operator operator: "&" right: (integer)) @bitwise
     """,

@@ -89,6 +89,7 @@ SNIPPETS = [
     ("reads_standard_input", "python", "x = input()", "def input(): pass\ninput()"),
     ("reads_standard_input", "python", "import sys\nfor line in sys.stdin: f(line)", "import sys\nsys.stdin.isatty()"),
     ("reads_standard_input", "python", "import sys\nx = sys.stdin.read()", "import sys\nsys.stdin = x"),
+    ("reads_standard_input", "python", "import sys\nx = json.load(sys.stdin)", "import sys\nhasattr(sys.stdin, 'fileno')"),
     ("reads_standard_input", "java", "class A { Scanner s = new Scanner(System.in); }", "class A { Scanner s = new Scanner(f); }"),
     ("reads_standard_input", "javascript", "readline.createInterface({ input: process.stdin })",
      "readline.createInterface({ input: fs.createReadStream(name) })"),
