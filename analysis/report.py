@@ -108,6 +108,7 @@ def facts(artefacts: Artefacts, drawn: dict[str, Any], rows: dict[str, Any]) -> 
             (row for row in scores if headline and row["name"].startswith("eval-base") and _alike(row, headline)), None
         ),
         "gains": report_scores.gains(artefacts),
+        "protocols": {row["protocol"]: row["about"] for row in scores},
         "published": report_scores.published(),
         "grid": grid,
         "changed": report_scores.changed(grid),
@@ -156,8 +157,11 @@ def _run(name: str, record: dict[str, Any]) -> dict[str, Any]:
 
     shown = ("recipe", "commit", "rows", "rows_in", "tokens", "supervised_share", "steps", "loss_first", "loss_last",
              "seconds", "tokens_per_s")  # fmt: skip
+    base = readable(record["settings"]["base"])
     return {
         "name": name,
+        "told": f"{base}, fine-tuned on {record['rows']:,} of {record['rows_in']:,} rows of the split train: "
+        f"{record['tokens']:,} tokens, {record['steps']:,} steps",
         "facts": {key.replace("_", " "): readable(record[key]) for key in shown if record.get(key) is not None},
         "settings": {key: readable(value) for key, value in record["settings"].items()},
         "hardware": record.get("hardware") or {},

@@ -48,6 +48,7 @@ def _row(run: Run, evaluation: Evaluation) -> dict[str, Any]:
         "unscored": len(result["unscored"]),
         "sandbox": result["sandbox"],
         "caveat": result["caveat"],
+        "about": result["protocol"]["about"],
         "command": f"python -m evaluation.evaluate MODEL --protocol {result['protocol_name']}{limit} --output DIR",
         "published": _beside(result),
     }

@@ -220,6 +220,12 @@ def test_the_score_on_top_stands_beside_its_bases(site):
     assert "10 of 164 problems of humaneval v1.0; its base: 20.0 ± 12.6 %</small>" in text
 
 
+def test_the_overview_says_what_the_model_saw_and_what_the_protocol_is(site):
+    page = (site / "index.html").read_text()
+    assert "fine-tuned on 10 of 40 rows of the split train: 5,000 tokens, 6 steps." in page
+    assert "The protocol <code>demo</code>: A toy." in page
+
+
 def test_the_gain_is_paired_and_both_pages_say_how_sure_it_is(site, toy_mixture):
     (one,) = report_scores.gains(Artefacts(toy_mixture))
     assert (one["run"], one["problems"], one["difference"]) == ("tiny-full", 10, pytest.approx(10))
@@ -238,7 +244,7 @@ def test_the_gain_is_paired_and_both_pages_say_how_sure_it_is(site, toy_mixture)
         ({0, 1, 2, 3, 4, 5}, {}, 4),
         ({0, 1}, {"unscored": ["HumanEval/0"]}, 0),
         ({0, 1}, {}, 0),
-        ({0, 1}, {"protocol": {"benchmark": "another"}}, None),
+        ({0, 1}, {"protocol": {"benchmark": "another", "about": "Another."}}, None),
         ({0, 1}, {"tasks": {"HumanEval/0": {"samples": 1, "passed": 1, "verdicts": []}}}, None),
     ],
 )
