@@ -45,6 +45,14 @@ def finish(child, folder):
     return json.loads((folder / "results.json").read_text())
 
 
+def wait_until_quiet(server):
+    """What a killed child had sent may still lie in a socket: until the server hears nothing new."""
+    heard = None
+    while heard != (now := (len(server.requests), server.in_flight, server.billed)):
+        heard = now
+        time.sleep(0.2)
+
+
 @pytest.mark.slow
 def test_no_paid_answer_is_lost_or_paid_twice_by_faults_and_twenty_kills(tmp_path):
     folders = [tmp_path / name for name in ("undisturbed", "killed")]
@@ -68,7 +76,7 @@ def test_no_paid_answer_is_lost_or_paid_twice_by_faults_and_twenty_kills(tmp_pat
             child.wait()
             child.stderr.close()
             seen, at_server, unread = len(server.requests), server.in_flight, server.billed - billed
-            time.sleep(0.1)  # what the child had sent may still lie in a socket
+            wait_until_quiet(server)
             unread -= on_disk(ledger) - kept
             in_flight += at_server + unread + len(server.requests) - seen
             found = dict(rows(ledger, PAID)) if ledger.exists() else {}
