@@ -257,27 +257,34 @@ class Client:
         """Ask until there is a good answer, repair once what does not fit the schema, record either way."""
         messages = request.messages
         for is_repair in (False, True):
-            reply = await self._reply(request, role, key, messages)
-            if isinstance(reply, str):
-                return Answer(key, role.model, None, reason=reply)
-            reason, detail, value = reply.reason, f"finish_reason {reply.finish_reason}", None
-            if request.verbatim and reason in ("length", "empty_answer"):
-                reason = None
-            if reason is None and request.schema is not None:
-                value, reason, detail = parse(reply.text, request.schema)
-            cost = _cost(reply, role, messages)
-            if reason is None:
-                about = (key, self.scope, request.role, role.model, request.template, reply.raw, reply.finish_reason)
-                await self._write(Paid(*about, *cost, role.usd(*cost), reply.seconds))
-                return Answer(key, role.model, reply.text or "", value)
-            await self._fail(request, role, key, reason, detail, reply.raw, cost)
+            found = await self._reply(request, role, key, messages)
+            if isinstance(found, str):
+                return Answer(key, role.model, None, reason=found)
+            reply, entered = found
+            try:  # the place is given back when the answer is on disk: what a crash can cost is what is in flight
+                reason, detail, value = reply.reason, f"finish_reason {reply.finish_reason}", None
+                if request.verbatim and reason in ("length", "empty_answer"):
+                    reason = None
+                if reason is None and request.schema is not None:
+                    value, reason, detail = parse(reply.text, request.schema)
+                cost = _cost(reply, role, messages)
+                if reason is None:
+                    about = (key, self.scope, request.role, role.model, request.template, reply.raw)
+                    await self._write(Paid(*about, reply.finish_reason, *cost, role.usd(*cost), reply.seconds))
+                    return Answer(key, role.model, reply.text or "", value)
+                await self._fail(request, role, key, reason, detail, reply.raw, cost)
+            finally:
+                self._pace.leave(entered, success=True)
             if is_repair or reason not in ("invalid_json", "wrong_schema"):
                 return Answer(key, role.model, None, reason=reason)
             messages = repair(request, reply.text, detail)
         raise AssertionError("unreachable")
 
-    async def _reply(self, request: Request, role: Role, key: str, messages: tuple[Message, ...]) -> Reply | str:
-        """A whole reply, or the reason why this run gives the request up, which is then recorded."""
+    async def _reply(
+        self, request: Request, role: Role, key: str, messages: tuple[Message, ...]
+    ) -> tuple[Reply, int] | str:
+        """A whole reply, which still has its place (see `_attempt`), or the reason why this run gives the request up,
+        which is then recorded."""
         schema = schema_of(request.schema) if request.schema and self.profile.json_schema else None
         attempt = rate_limited = 0
         while True:
@@ -303,25 +310,27 @@ class Client:
 
     async def _attempt(
         self, request: Request, role: Role, messages: tuple[Message, ...], schema: dict | None
-    ) -> Reply:
+    ) -> tuple[Reply, int]:
+        """A reply, and what `Pace.leave` wants to know when the reply is recorded; a failure has left."""
         entered = await self._idly(self._pace.enter)
-        how: dict = {"success": None}
         cost, aside = Spent(), None
         try:
             aside = await self._idly(self._budget.set_aside, role, messages)
             reply = await self._transport.send(role, messages, schema, request.stop, request.continues)
             tokens = _cost(reply, role, messages)
-            cost, how = Spent(role.usd(*tokens), sum(tokens)), {"success": True}
-            return reply
+            cost = Spent(role.usd(*tokens), sum(tokens))
+            return reply, entered
         except Attempt as failure:
             cost = aside if failure.maybe_billed else cost
             success = False if failure.retry else None
-            how = {"success": success, "overloaded": failure.overloaded, "rest_s": failure.rest_s}
+            self._pace.leave(entered, success=success, overloaded=failure.overloaded, rest_s=failure.rest_s)
+            raise
+        except BaseException:
+            self._pace.leave(entered, success=None)
             raise
         finally:
             if aside is not None:
                 self._budget.settle(aside, cost)
-            self._pace.leave(entered, **how)
 
     async def _fail(self, request: Request, role: Role, key: str, reason: str, detail: str, raw: str | None,
                     tokens: tuple[int, int], is_bound: bool = False) -> None:  # fmt: skip

@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from artefacts import Refusal, StrictModel
-from llm import Answers, Client, pace, replay
+from llm import Answers, Client, answers, pace, replay
 from tests.llm.conftest import question
 from tests.llm.server import Server, answer_to
 
@@ -42,6 +42,25 @@ def test_answers_come_in_the_order_of_the_questions_and_are_paid_once(profile, t
         ledger, "SELECT scope, role, model, finish_reason, usd > 0, seconds > 0, length(raw) > 50 FROM answers"
     )
     assert paid == [("toy", "review", "m-1", "stop", 1, 1, 1)] * 40
+
+
+def test_no_more_answers_than_may_be_in_flight_are_ever_unrecorded_however_slow_the_disk_is(
+    profile, tmp_path, monkeypatch
+):
+    """What a crash can cost: answers that the server has given and the ledger does not have yet."""
+    most, recorded, insert = 0, 0, answers._insert
+
+    def slow(writer, entry):
+        nonlocal most, recorded
+        time.sleep(0.01)
+        most = max(most, sum(server.answered.values()) - recorded)
+        insert(writer, entry)
+        recorded += 1
+
+    monkeypatch.setattr(answers, "_insert", slow)
+    with Server() as server, Client(profile(server.url, max_concurrency=4), tmp_path / "a.sqlite", "toy") as client:
+        assert len(list(client.ask(question(n) for n in range(60)))) == 60
+    assert recorded == 60 and 1 < most <= 4
 
 
 def test_a_request_is_known_by_everything_that_shapes_its_answer(profile, tmp_path):
