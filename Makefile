@@ -42,9 +42,6 @@ define EVALUATE_RUN
 @$(EVALUATE) evaluation.evaluate $(1)/$(if $(wildcard $(1)/merged),merged,model) --protocol $(PROTOCOL) --output $(1)/eval-tuned/$(PROTOCOL) $(DRY_FLAG)
 @$(if $(BASE),$(EVALUATE) evaluation.evaluate $(BASE) --protocol $(PROTOCOL) --output $(1)/eval-base/$(PROTOCOL) $(DRY_FLAG))
 endef
-# answers of evaluate-demo to the same problems (EVAL_LIMIT=164) are not made again; to others they are put aside by key
-KEPT_ANSWERS = [ -f $(DEMO_RUN)/eval-all/samples.jsonl ] || [ ! -f $(DEMO_RUN)/eval-tuned/samples.jsonl ] || \
-	{ mkdir -p $(DEMO_RUN)/eval-all; cp $(DEMO_RUN)/eval-tuned/samples.jsonl $(DEMO_RUN)/eval-all/; }
 REPRODUCE = $(DRY_FLAG) $(if $(MODEL),--model "$(MODEL)") $(if $(REVISION),--revision "$(REVISION)")
 
 # a run that is named is there
@@ -77,7 +74,7 @@ install: ## make .venv with the pinned packages (a no-op when it is up to date)
 # its lines are few and its own: the bars of the libraries stay away (they show downloads elsewhere)
 demo: export HF_DATASETS_DISABLE_PROGRESS_BARS = 1
 demo: export HF_HUB_DISABLE_PROGRESS_BARS = 1
-demo: $(if $(filter-out 0,$(DRY_RUN)),mixture train-demo,summary) ## the whole way once: rows -> mixture -> fine-tuned model -> pass@1 -> Hub repositories
+demo: $(if $(DRY_FLAG),mixture train-demo,summary) ## the whole way once: rows -> mixture -> fine-tuned model -> pass@1 -> Hub repositories
 
 ##@ Build a dataset
 
@@ -93,7 +90,7 @@ pin-sources: install ## pin the Hub revisions that are still unknown (needs the 
 	@$(PY) -m dataset_scripts.pin_sources
 
 data: mixture ## built mixture -> dataset repository (build/hub/datasets)
-	@$(if $(filter-out 0,$(DRY_RUN)),,$(PY) -m model_cards.render --hub $(BUILD)/hub dataset $(BUILD)/$(MIXTURE))
+	@$(if $(DRY_FLAG),,$(PY) -m model_cards.render --hub $(BUILD)/hub dataset $(BUILD)/$(MIXTURE))
 
 ##@ Train and score one run
 
@@ -254,9 +251,8 @@ compare: install ## two results side by side (A= B=, folders or result.json): di
 	@[ -n "$(A)" ] && [ -n "$(B)" ] || { echo "make: which two? make compare A=build/runs/... B=build/runs/..." >&2; exit 2; }
 	@$(PY) -m evaluation.compare "$(A)" "$(B)"
 
-eval-demo: train-demo ## the demo's tuned checkpoint on all 164 problems of HumanEval
-	@$(if $(DRY_FLAG),,$(KEPT_ANSWERS))
-	@$(PY) -m evaluation.evaluate $(DEMO_RUN)/model --output $(DEMO_RUN)/eval-all $(DRY_FLAG)
+eval-demo: EVAL_LIMIT = 164
+eval-demo: evaluate-demo ## the demo's checkpoint and its base on all 164 problems of HumanEval
 
 errors: install ## error cases of runs side by side: RUNS="before=DIR after=DIR ..." LIST=NameError PROGRAMS=3
 	@[ -n "$(RUNS)" ] || { echo 'make: which runs? make errors RUNS="before=build/runs/... after=build/runs/..."' >&2; exit 2; }

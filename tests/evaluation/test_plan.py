@@ -34,19 +34,11 @@ def test_a_dry_run_of_a_target_only_plans(target):
     assert not any("--dry-run" in line for line in real)
 
 
-@pytest.mark.parametrize("dry_run", ["0", "1"])
-def test_answers_of_evaluate_demo_are_there_for_all_problems_of_eval_demo(tmp_path, dry_run):
-    (tmp_path / "eval-tuned").mkdir()
-    (tmp_path / "eval-tuned" / "samples.jsonl").write_text("kept")
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))}
-    for _ in range(2):
-        given = ["make", "eval-demo", "PYTHON=true", "PY=true", f"OUTPUT={tmp_path}", "DATA=d", "BASE=b"]
-        subprocess.run([*given, f"DRY_RUN={dry_run}"], cwd=ROOT, env=environment, check=True)
-        kept = tmp_path / "eval-all" / "samples.jsonl"
-        assert kept.exists() == (dry_run == "0")
-        if kept.exists():
-            kept.write_text(kept.read_text() + ", and more")  # a second time they are not put back
-    assert dry_run == "1" or kept.read_text() == "kept, and more, and more"
+def test_eval_demo_is_evaluate_demo_of_all_problems_so_that_nothing_is_asked_twice():
+    (base, tuned) = (line for line in commands("eval-demo") if "evaluation.evaluate" in line)
+    assert base.endswith("--limit 164 --output o/eval-base ") and tuned.endswith("--limit 164 --output o/eval-tuned ")
+    asked = commands("evaluate-demo", "EVAL_LIMIT=164")
+    assert commands("eval-demo") == asked
 
 
 @pytest.mark.parametrize("main", [evaluate, rescore, harness])
