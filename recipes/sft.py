@@ -80,7 +80,7 @@ def run(given: argparse.Namespace, output: Path) -> dict[str, Any] | None:
     recipe, theirs = recipes.ours(given.recipe, recipes.overrides_of(given))
     recipe, theirs = recipes.for_world(given.recipe, inputs.pin(recipe), theirs, given.world_size)
     revisions = {"data_revision": inputs.data_revision(recipe), "base_digest": inputs.base_digest(recipe)}
-    key = code_key(["recipes.sft"], recipe.model_dump() | theirs, PINS, revisions.values())
+    key = code_key(["recipes.training_run"], recipe.model_dump() | theirs, PINS, revisions.values())
     if done := is_done(output, key):
         print(f"{output}: unchanged ({done['tokens']:,} tokens, {done['steps']} steps)")
         return None
