@@ -8,17 +8,17 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from analysis import style
-from analysis.reading import Artefacts
-from artefacts import read_json
+from analysis.reading import Artefacts, Noted
 
 SIGNALS = {"ngram": "N-grams", "cosine": "cosine of code", "tree": "syntax trees"}
 
 
 def numbers(artefacts: Artefacts) -> dict[str, Any] | None:
     """Rows, removed rows and removed rows by signal, of every source; None where nothing was decontaminated."""
-    leaks = read_json(artefacts.build / "04_decontaminate" / "leaks.json")
-    if leaks is None:
+    path = artefacts.build / "04_decontaminate" / "leaks.json"
+    if not path.is_file():
         return None
+    leaks = Noted(path)
     kept = ("rows", "removed", "by_signal", "borderline", "items")
     sources = {name: {key: of[key] for key in kept} for name, of in leaks["by_source"].items()}
     whole = leaks["total"]

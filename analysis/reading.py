@@ -34,6 +34,17 @@ def ledgers(build: Path) -> list[dict[str, Any]]:
     return found
 
 
+class Noted(dict):
+    """What a JSON file of an artefact holds; a key that it lacks is a sentence and no traceback."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(read_json(path))
+        self.path = path
+
+    def __missing__(self, key: str) -> None:
+        raise Refusal(f"{self.path} holds no '{key}': an earlier version of this repository wrote it; make it again.")
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """A result of a run: its name below the run's folder (`eval-tuned`), and what result.json holds."""
@@ -60,7 +71,7 @@ class Run:
         """
         found = []
         for path in sorted(self.folder.glob("eval-*/**/result.json")):
-            name, result = path.parent.relative_to(self.folder).as_posix(), read_json(path)
+            name, result = path.parent.relative_to(self.folder).as_posix(), Noted(path)
             if "protocol_name" not in result or not all("verdicts" in task for task in result["tasks"].values()):
                 raise Refusal(
                     f"{path}: it names no protocol, or no verdict of every sample; evaluate the model again."
@@ -138,7 +149,7 @@ class Artefacts:
         """Finished runs that trained on this mixture, by name."""
         found = []
         for path in sorted((self.build.parent / "runs").glob("*/run.json")):
-            record = read_json(path)
+            record = Noted(path)
             if Path(record["settings"]["data"]).name == self.mixture["name"]:
                 found.append(Run(path.parent.name, path.parent, record))
         return found

@@ -347,12 +347,17 @@ def test_an_earlier_report_survives_a_failure(bare, monkeypatch):
     assert (site / "index.html").is_file()
 
 
-def test_artefacts_of_an_earlier_version_are_refused_in_a_sentence(bare, tmp_path):
-    build = shutil.copytree(bare[0], tmp_path / "toy")
-    write_json(build / "04_decontaminate/leaks.json", {"by_source": {}, "total": {}})
-    says = "holds no 'rows': an earlier version made it; run `make mixture MIXTURE=toy`"
-    with pytest.raises(Refusal, match=says):
-        report.build(build, build / "report")
+@pytest.mark.parametrize(
+    ("file", "key"), [("toy/04_decontaminate/leaks.json", "compared_with"), ("runs/tiny-full/run.json", "loss_steps")]
+)
+def test_an_artefact_of_an_earlier_version_is_refused_in_a_sentence(toy_mixture, tmp_path, file, key):
+    root = shutil.copytree(toy_mixture.parent, tmp_path / "build")
+    found = read_json(root / file)
+    del found[key]
+    write_json(root / file, found)
+    says = f"{file} holds no '{key}': an earlier version of this repository wrote it; make it again."
+    with pytest.raises(Refusal, match=re.escape(says)):
+        report.build(root / "toy", tmp_path / "report")
 
 
 def test_an_unbuilt_mixture_is_refused(tmp_path):
