@@ -13,17 +13,16 @@ A short solution resembles much that was never copied, and so does a short promp
 row's evidence is kept in the facts; its text is not. The curves behind the thresholds: docs/decontamination.md.
 """
 
-import sys
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import pyarrow as pa
 from pydantic import Field, PositiveInt
 
-from artefacts import Refusal, StrictModel, hash_of, read_json, write_json
-from dataset_scripts import code_cosine, contamination, references
+from artefacts import StrictModel, hash_of
+from dataset_scripts import code_cosine, contamination, embedding_choice, references
 from dataset_scripts.contamination import Bounds, Evidence, Index
 from dataset_scripts.stage import Prepared, ReadColumns
 
@@ -64,15 +63,6 @@ class Thresholds(StrictModel):
     min_tree_nodes: PositiveInt  # smaller syntax trees are alike by chance
 
 
-class Model(StrictModel):
-    """A sentence-transformers model of the Hub, or of a folder."""
-
-    model: str
-    # a commit, as a branch may move under a finished build; None of a folder, whose content stands for it
-    revision: str | None = Field(default=None, pattern=r"^[0-9a-f]{40}$")
-    otherwise: Literal["tfidf"] | None = None  # where it cannot be had: this; without it the build is refused
-
-
 class Config(StrictModel):
     """Settings of `04_decontaminate` in a mixture file."""
 
@@ -80,7 +70,7 @@ class Config(StrictModel):
     folder: str | None = None  # where the benchmarks' files lie; None: REAL_DATA_DIR, or where they are published
     parts: list[references.Part] = list(references.PARTS)
     ngram_tokens: Annotated[int, Field(ge=3)]  # N; signs do not count
-    embedding: Literal["tfidf"] | Model = "tfidf"
+    embedding: embedding_choice.Asked = "tfidf"
     # of a function that other code of its block surrounds: a block has several, which may resemble something by chance
     min_function_cosine: Share
     alone: Thresholds
@@ -93,18 +83,10 @@ class Config(StrictModel):
         return {name: thresholds for name in RULES if (thresholds := getattr(self, name)) is not None}
 
 
-class InPlace(StrictModel):
-    """TF-IDF in place of the model that a mixture names, as that could not be had when it was first asked for."""
-
-    model: str
-    revision: str
-    why: str
-
-
 class Settled(Config):
-    """A configuration whose embedding is decided: see `settled`."""
+    """A configuration whose embedding is decided: see `embedding_choice.decided`."""
 
-    embedding: Literal["tfidf"] | Model | InPlace = "tfidf"
+    embedding: embedding_choice.Decided = "tfidf"
 
 
 def is_found(evidence: Evidence, thresholds: Thresholds, slack: float = 0.0) -> bool:
@@ -186,7 +168,7 @@ def inputs(config: Config, where: str) -> list[str]:
     Raises:
         Refusal: a benchmark cannot be loaded, or one of the packages is not installed.
     """
-    model, _ = chosen(config, where)
+    model, _ = embedding_choice.chosen(config.embedding, where)
     packages = [] if model is None else [*model, *code_cosine.model_versions()]
     coverage = references.coverage(config.benchmarks, folder_of(config), where)
     return [*packages, hash_of(coverage), references.digest(load(config, where))]
@@ -205,57 +187,18 @@ def prepare(config: Config, rows: ReadColumns, seed: int, where: str) -> Prepare
         "coverage": references.coverage(config.benchmarks, folder_of(config), where),
         "digest": references.digest(found),
         **index.notes,
-        "embedding": chosen(config, where)[1],
+        "embedding": embedding_choice.chosen(config.embedding, where)[1],
     }
     return Prepared({"index": index, "config": config}, notes)
 
 
 def settled(config: Config, record: Path, where: str) -> Settled:
-    """The configuration with its embedding decided: whether a model could be had is asked once and kept in `record`.
-
-    So a build goes on with what it began with, whether or not the Hub answers that day; another model is asked anew.
+    """The configuration with its embedding decided as `record` says.
 
     Raises:
-        Refusal: see `chosen`.
+        Refusal: see `embedding_choice.chosen`.
     """
-    asked = config.embedding
-    if asked == "tfidf" or asked.otherwise is None:
-        return Settled(**config.model_dump())
-    model, name = chosen(config, where)
-    noted = read_json(record)
-    if noted is None or noted["asked"] != name:
-        noted = {"asked": name, "why_absent": code_cosine.why_absent(*model)}
-        write_json(record, noted)
-    if why := noted["why_absent"]:
-        print(
-            f"warning: {name}: {why}; code is compared by TF-IDF in its place (delete {record} to ask again).",
-            file=sys.stderr,
-        )
-        decided = InPlace(model=model[0], revision=model[1], why=why)
-    else:
-        decided = asked.model_copy(update={"otherwise": None})
-    return Settled(**config.model_dump() | {"embedding": decided})
-
-
-def chosen(config: Config, where: str) -> tuple[tuple[str, str] | None, str]:
-    """Model and revision (the digest of a folder), None for TF-IDF; and what the result says of it.
-
-    Raises:
-        Refusal: a model of the Hub has no revision, or one in a folder has; see `code_cosine.model_versions`.
-    """
-    asked = config.embedding
-    if asked == "tfidf":
-        return None, code_cosine.TfidfIndex.name
-    if isinstance(asked, InPlace):
-        return None, f"{code_cosine.TfidfIndex.name}, in place of {asked.model}@{asked.revision} ({asked.why})"
-    if Path(asked.model).is_dir() is (asked.revision is not None):
-        raise Refusal(
-            f"{where}: 04_decontaminate.embedding: {asked.model} is "
-            + ("a folder, whose content stands for its revision; leave the revision out." if asked.revision
-               else "no folder here, so it is a model of the Hub; state the revision, 40 hex digits of a commit.")
-        )  # fmt: skip
-    model = (asked.model, asked.revision or code_cosine.folder_digest(Path(asked.model)))
-    return model, f"{model[0]}@{model[1]}"
+    return Settled(**config.model_dump() | {"embedding": embedding_choice.decided(config.embedding, record, where)})
 
 
 _INDICES: dict[tuple, Index] = {}  # of this process: the same references serve 04_decontaminate and 07_recheck
@@ -263,7 +206,7 @@ _INDICES: dict[tuple, Index] = {}  # of this process: the same references serve 
 
 def indexed(config: Config, found: list[references.Reference], where: str) -> Index:
     """The index of the references under this configuration, built once."""
-    model, _ = chosen(config, where)
+    model, _ = embedding_choice.chosen(config.embedding, where)
     key = (references.digest(found), bounds(config), model)
     if key not in _INDICES:
         _INDICES[key] = contamination.build_index(found, key[1], model, where)

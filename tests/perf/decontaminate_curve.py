@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 from tqdm import tqdm
 
-from dataset_scripts import decontaminate, references
+from dataset_scripts import embedding_choice, references
 from dataset_scripts.contamination import Bounds, Evidence, Index, build_index, compare
 from dataset_scripts.decontaminate import decisive
 from evaluation import benchmarks
@@ -106,8 +106,8 @@ def main() -> None:
     parser.add_argument("--model", help="of sentence-transformers, in place of TF-IDF: name or folder")
     parser.add_argument("--revision", help="of a model of the Hub: a commit, 40 hex digits")
     arguments = parser.parse_args()
-    asked = decontaminate.Model(model=arguments.model, revision=arguments.revision) if arguments.model else "tfidf"
-    model, named = decontaminate.chosen(config().model_copy(update={"embedding": asked}), "curve")
+    asked = embedding_choice.Model(model=arguments.model, revision=arguments.revision) if arguments.model else "tfidf"
+    model, named = embedding_choice.chosen(asked, "curve")
     print(f"cosine: {named}\n")
     rows = planted_and_real(arguments.seed, arguments.originals)
     by_n = {}
